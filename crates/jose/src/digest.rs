@@ -1,0 +1,44 @@
+//! Hashes as hexadecimal text, and comparison that takes as long whether or not it matches.
+
+use aws_lc_rs::{constant_time, digest};
+use std::fmt::Write;
+
+/// SHA-256 (FIPS 180-4) in lower-case hexadecimal.
+pub fn sha256_hex(data: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, data).as_ref())
+}
+
+/// SHA-1 in lower-case hexadecimal: only for formats that others fixed long ago.
+pub fn sha1_hex(data: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data).as_ref())
+}
+
+/// Whether two secrets are equal, in a time that depends on their length alone.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_the_standards() {
+        assert_eq!(sha256_hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(sha1_hex(b"abc"), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    }
+
+    #[test]
+    fn equality_is_equality() {
+        assert!(equal(b"", b"") && equal(b"ab", b"ab"));
+        assert!(!equal(b"ab", b"ac") && !equal(b"ab", b"abc"));
+    }
+}

@@ -1,0 +1,128 @@
+//! A whole configuration: complete rows, every reference resolved.
+
+use crate::entity::{self, EntityKind, KINDS};
+use crate::invalid::Place;
+use crate::vault::Vaults;
+use schema::{Map, Schema, Value, Violations, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One entity.
+#[derive(Clone)]
+pub struct Row {
+    pub id: Uuid,
+    /// Every field with its value, as the Admin API shows it; references to vaults unresolved.
+    pub json: Map<String, Value>,
+    /// Where it stood in the document.
+    pub place: Place,
+    /// When it stops being good, in seconds since 1970 (an API key's `ttl`).
+    pub expires_at: Option<u64>,
+}
+
+/// Rows by kind.
+#[derive(Clone, Default)]
+pub struct Configuration {
+    tables: HashMap<&'static str, Table>,
+    pub(crate) vaults: Arc<Vaults>,
+    /// 32 hexadecimal digits that change with the document; zeros before the first.
+    pub hash: String,
+}
+
+#[derive(Clone, Default)]
+struct Table {
+    rows: Vec<Row>,
+    by_id: HashMap<Uuid, usize>,
+}
+
+/// The hash of a gate that was never given a configuration.
+pub const EMPTY_HASH: &str = "00000000000000000000000000000000";
+
+impl Configuration {
+    pub fn empty() -> Configuration {
+        Configuration { hash: EMPTY_HASH.to_owned(), ..Configuration::default() }
+    }
+
+    pub(crate) fn insert(&mut self, kind: &'static EntityKind, row: Row) {
+        let table = self.tables.entry(kind.name).or_default();
+        table.by_id.insert(row.id, table.rows.len());
+        table.rows.push(row);
+    }
+
+    /// The rows of a kind, in the order of the document.
+    pub fn rows(&self, kind: &str) -> &[Row] {
+        self.tables.get(kind).map_or(&[], |table| &table.rows)
+    }
+
+    pub fn row(&self, kind: &str, id: Uuid) -> Option<&Row> {
+        let table = self.tables.get(kind)?;
+        table.rows.get(*table.by_id.get(&id)?)
+    }
+
+    /// The row with this identity or endpoint key.
+    pub fn find(&self, kind: &EntityKind, key: &str) -> Option<&Row> {
+        if let Ok(id) = Uuid::try_parse(key)
+            && let Some(row) = self.row(kind.name, id)
+        {
+            return Some(row);
+        }
+        let field = kind.endpoint_key?;
+        self.rows(kind.name).iter().find(|row| row.json.get(field).and_then(Value::as_str) == Some(key))
+    }
+
+    /// Every row of a kind as its type, with secrets fetched from their vaults.
+    ///
+    /// The error names the row whose secret is not to be had.
+    pub fn typed<T: Schema>(&self, kind: &'static str) -> Vec<(&Row, Result<T, Violations>)> {
+        self.rows(kind).iter().map(|row| (row, self.read::<T>(kind, row))).collect()
+    }
+
+    fn read<T: Schema>(&self, kind: &str, row: &Row) -> Result<T, Violations> {
+        let mut value = Value::Object(row.json.clone());
+        if let Some(kind) = entity::kind(kind) {
+            kind.record.resolve(&mut value, &|reference| self.vaults.resolve(reference))?;
+        }
+        T::from_read(value)
+    }
+
+    /// A plugin's config with secrets fetched from their vaults.
+    pub fn resolve_config(&self, record: &schema::Record, config: &Map<String, Value>) -> Result<Value, Violations> {
+        let mut value = Value::Object(config.clone());
+        record.resolve(&mut value, &|reference| self.vaults.resolve(reference)).map_err(|found| found.under("config"))?;
+        Ok(value)
+    }
+
+    /// How many rows there are, by kind, for kinds that have any.
+    pub fn counts(&self) -> Vec<(&'static str, usize)> {
+        KINDS.iter().map(|kind| (kind.name, self.rows(kind.name).len())).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Kind to identity to entity: the answer to a successful `POST /config`.
+    pub fn to_json(&self) -> Value {
+        let tables = KINDS.iter().filter(|kind| !self.rows(kind.name).is_empty()).map(|kind| {
+            let rows = self.rows(kind.name).iter().map(|row| (row.id.to_string(), Value::Object(row.json.clone())));
+            (kind.name.to_owned(), Value::Object(rows.collect()))
+        });
+        Value::Object(tables.collect())
+    }
+
+    /// The configuration as a declarative document with every default written out.
+    pub fn to_document(&self) -> Value {
+        let mut document = Map::new();
+        document.insert("_format_version".to_owned(), json!("3.0"));
+        document.insert("_transform".to_owned(), json!(false));
+        for kind in KINDS.iter().filter(|kind| !self.rows(kind.name).is_empty()) {
+            let rows = self.rows(kind.name).iter().map(|row| {
+                let set = row.json.iter().filter(|(_, value)| !value.is_null());
+                let entry = |(name, value): (&String, &Value)| {
+                    // References are written as the identity alone.
+                    let bare = kind.references().any(|(field, _)| field == name).then(|| value["id"].clone());
+                    (name.clone(), bare.unwrap_or_else(|| value.clone()))
+                };
+                Value::Object(set.map(entry).collect())
+            });
+            document.insert(kind.name.to_owned(), rows.collect());
+        }
+        Value::Object(document)
+    }
+}

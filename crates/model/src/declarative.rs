@@ -1,0 +1,357 @@
+//! A declarative document to a configuration: every entity read, every reference resolved, or all that is wrong.
+
+use crate::configuration::{Configuration, Row};
+use crate::document::{self, Node};
+use crate::entity::{self, EntityKind, KINDS};
+use crate::invalid::{Invalid, Offence, Place};
+use crate::vault::{Vault, Vaults};
+use crate::{format, id, target, validate};
+use base64::Engine;
+use schema::{Catalog, Map, Schema, Value, Violations, json};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What reading a document depends on besides its text.
+pub struct Context<'a> {
+    /// The plugins of this build.
+    pub catalog: &'a Catalog,
+    /// Where `{vault://env/...}` is looked up.
+    pub vaults: Vaults,
+    /// Now, in seconds since 1970: for `created_at` and for keys that expire.
+    pub now: u64,
+}
+
+/// Reads YAML or JSON text.
+pub fn read_text(text: &str, context: Context) -> Result<Configuration, (Invalid, Option<Node>)> {
+    let node = document::parse(text)
+        .map_err(|error| (Invalid::unreadable(format!("failed parsing declarative configuration: {error}")), None))?;
+    let hash = jose::digest::sha256_hex(text.as_bytes());
+    match read_value(node.to_value(), hash.get(..32).unwrap_or_default(), context) {
+        Ok(configuration) => Ok(configuration),
+        Err(invalid) => Err((invalid, Some(node))),
+    }
+}
+
+/// Reads a document that is parsed already.
+pub fn read_value(document: Value, hash: &str, context: Context) -> Result<Configuration, Invalid> {
+    let Value::Object(mut document) = document else {
+        return Err(Invalid::unreadable("failed parsing declarative configuration: expected an object"));
+    };
+    let mut reader = Reader {
+        context: &context,
+        version: String::new(),
+        transform: true,
+        drafts: Vec::new(),
+        invalid: Invalid::default(),
+    };
+    reader.header(&mut document);
+    reader.entities(document);
+    let Reader { drafts, invalid, transform, .. } = reader;
+    let mut drafts = validate::whole(drafts, invalid, context.catalog)?;
+    if transform {
+        drafts.iter_mut().filter(|draft| draft.kind.name == "basicauth_credentials").for_each(hash_password);
+    }
+    let mut vaults = context.vaults;
+    let mut configuration = Configuration::empty();
+    hash.clone_into(&mut configuration.hash);
+    for draft in drafts {
+        if draft.kind.name == "vaults"
+            && let Ok(vault) = Vault::from_read(Value::Object(draft.json.clone()))
+        {
+            vaults.add(&vault);
+        }
+        let row = Row { id: draft.id, json: draft.json, place: draft.place, expires_at: draft.expires_at };
+        configuration.insert(draft.kind, row);
+    }
+    configuration.vaults = Arc::new(vaults);
+    Ok(configuration)
+}
+
+/// An entity on its way: read, but its references not looked up yet.
+pub(crate) struct Draft {
+    pub kind: &'static EntityKind,
+    pub id: Uuid,
+    pub json: Map<String, Value>,
+    pub place: Place,
+    pub expires_at: Option<u64>,
+    /// References to look up: the field, and how the entity is named there.
+    pub references: Vec<(&'static str, Wanted)>,
+}
+
+/// How a reference names its entity.
+pub(crate) enum Wanted {
+    Id(Uuid),
+    /// By identity or endpoint key.
+    Key(String),
+}
+
+struct Reader<'a> {
+    context: &'a Context<'a>,
+    version: String,
+    transform: bool,
+    drafts: Vec<Draft>,
+    invalid: Invalid,
+}
+
+/// The parent an entity is nested in.
+struct Parent<'a> {
+    kind: &'static EntityKind,
+    id: Uuid,
+    place: &'a Place,
+}
+
+impl Reader<'_> {
+    fn header(&mut self, document: &mut Map<String, Value>) {
+        match document.remove("_format_version") {
+            None | Some(Value::Null) => self.invalid.document.add("_format_version", "required field missing"),
+            Some(Value::String(version)) if format::VERSIONS.contains(&version.as_str()) => self.version = version,
+            Some(Value::String(_)) => {
+                let text = format!("expected one of: {}", format::VERSIONS.join(", "));
+                self.invalid.document.add("_format_version", text);
+            }
+            Some(_) => self.invalid.document.add("_format_version", "expected a string"),
+        }
+        match document.remove("_transform") {
+            None | Some(Value::Null) => {}
+            Some(Value::Bool(transform)) => self.transform = transform,
+            Some(_) => self.invalid.document.add("_transform", "expected a boolean"),
+        }
+        if !self.transform && matches!(self.version.as_str(), "1.1") {
+            let text = "_transform: false is not supported in format version '1.1'";
+            self.invalid.document.add_entity(text);
+        }
+        document.remove("_comment");
+        document.remove("_ignore");
+    }
+
+    fn entities(&mut self, document: Map<String, Value>) {
+        for (name, list) in document {
+            match entity::kind(&name) {
+                Some(kind) => self.list(kind, list, None),
+                None => self.invalid.document.add(&name, "unknown field"),
+            }
+        }
+    }
+
+    fn list(&mut self, kind: &'static EntityKind, list: Value, parent: Option<Parent>) {
+        let items = match list {
+            Value::Array(items) => items,
+            Value::Null => return,
+            // How tools that speak Lua write an empty list.
+            Value::Object(map) if map.is_empty() => return,
+            _ => {
+                let violations = Violations::field(kind.name, "expected an array");
+                return match parent {
+                    None => self.invalid.document.merge(violations),
+                    Some(parent) => self.offend(parent.kind, parent.place.clone(), Value::Null, violations),
+                };
+            }
+        };
+        for (index, item) in items.into_iter().enumerate() {
+            let mut place = parent.as_ref().map_or_else(Place::new, |parent| parent.place.clone());
+            place.push((kind.name.to_owned(), index));
+            match item {
+                Value::Object(entity) => self.entity(kind, entity, place, parent.as_ref()),
+                // A certificate's `snis` may be names alone.
+                Value::String(name) if kind.name == "snis" && parent.is_some() => {
+                    let entity = Map::from_iter([("name".to_owned(), Value::String(name))]);
+                    self.entity(kind, entity, place, parent.as_ref());
+                }
+                other => self.offend(kind, place, other, Violations::entity("expected a record")),
+            }
+        }
+    }
+
+    fn entity(
+        &mut self,
+        kind: &'static EntityKind,
+        mut entity: Map<String, Value>,
+        place: Place,
+        parent: Option<&Parent>,
+    ) {
+        entity.remove("_comment");
+        entity.remove("_ignore");
+        let children: Vec<(&'static EntityKind, Value)> = KINDS
+            .iter()
+            .filter(|child| child.reference_to(kind.name).is_some())
+            .filter_map(|child| Some((child, entity.remove(child.name)?)))
+            .collect();
+        let given = Value::Object(entity.clone());
+        let expires_at = ttl(kind, &mut entity).map(|ttl| self.context.now.saturating_add(ttl));
+        if kind.name == "routes" {
+            format::migrate_route(&self.version, &mut entity);
+        }
+        let references = references(kind, &mut entity, parent);
+        let id = identity(kind, &entity, &references);
+        entity.insert("id".to_owned(), json!(id));
+        match self.complete(kind, entity) {
+            Ok(json) => {
+                self.drafts.push(Draft { kind, id, json, place: place.clone(), expires_at, references });
+            }
+            Err(violations) => self.offend(kind, place.clone(), given, violations),
+        }
+        for (child, list) in children {
+            self.list(child, list, Some(Parent { kind, id, place: &place }));
+        }
+    }
+
+    /// Reads the entity against its schema, and fills in what the gate makes itself.
+    fn complete(
+        &self,
+        kind: &'static EntityKind,
+        mut entity: Map<String, Value>,
+    ) -> Result<Map<String, Value>, Violations> {
+        if kind.name == "routes" && !entity.contains_key("strip_path") && is_grpc(&entity) {
+            entity.insert("strip_path".to_owned(), json!(false));
+        }
+        let mut value = Value::Object(entity);
+        let mut found = kind.record.read(&mut value).err().unwrap_or_default();
+        let Value::Object(mut entity) = value else { return Err(found) };
+        if kind.name == "plugins" {
+            validate::plugin_config(&mut entity, self.context.catalog, &mut found);
+        }
+        found.into_result()?;
+        self.fill(kind, &mut entity)?;
+        Ok(entity)
+    }
+
+    fn fill(&self, kind: &'static EntityKind, entity: &mut Map<String, Value>) -> Result<(), Violations> {
+        for field in ["created_at", "updated_at"] {
+            if entity.get(field).is_some_and(Value::is_null) {
+                entity.insert(field.to_owned(), json!(self.context.now));
+            }
+        }
+        let made: &[&str] = match kind.name {
+            "keyauth_credentials" => &["key"],
+            "jwt_secrets" => &["key", "secret"],
+            "hmacauth_credentials" => &["secret"],
+            "oauth2_credentials" => &["client_id", "client_secret"],
+            "oauth2_tokens" => &["access_token"],
+            _ => &[],
+        };
+        for field in made {
+            if entity.get(*field).is_some_and(|value| !value.is_null()) {
+                continue;
+            }
+            let key = id::random_key().map_err(|error| {
+                Violations::field(field, format!("the system gives no random numbers to make it from: {error}"))
+            })?;
+            entity.insert((*field).to_owned(), json!(key));
+        }
+        let text = |entity: &Map<String, Value>, name: &str| {
+            entity.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        match kind.name {
+            "targets" => {
+                if let Some((host, port)) = target::split(&text(entity, "target")) {
+                    entity.insert("target".to_owned(), json!(format!("{host}:{port}")));
+                }
+            }
+            "ca_certificates" => {
+                let digest = pem_body(&text(entity, "cert")).map(|der| jose::digest::sha256_hex(&der));
+                entity.insert("cert_digest".to_owned(), json!(digest));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn offend(&mut self, kind: &'static EntityKind, place: Place, entity: Value, violations: Violations) {
+        self.invalid.entities.push(Offence { place, entity_type: kind.singular, entity, violations });
+    }
+}
+
+/// Kong's form of a password at rest: `sha1_hex(password + consumer id)`. Documents with
+/// `_transform: false` hold it already.
+fn hash_password(credential: &mut Draft) {
+    let consumer = credential.json.get("consumer").and_then(|consumer| consumer["id"].as_str()).unwrap_or_default();
+    let password = credential.json.get("password").and_then(Value::as_str).unwrap_or_default();
+    let hash = jose::digest::sha1_hex(format!("{password}{consumer}").as_bytes());
+    credential.json.insert("password".to_owned(), json!(hash));
+}
+
+/// The bytes of the first PEM block.
+fn pem_body(pem: &str) -> Option<Vec<u8>> {
+    let body = pem.split("-----").nth(2)?;
+    let letters: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    base64::engine::general_purpose::STANDARD.decode(letters).ok()
+}
+
+fn is_grpc(route: &Map<String, Value>) -> bool {
+    let protocols = route.get("protocols").and_then(Value::as_array).into_iter().flatten();
+    protocols.filter_map(Value::as_str).any(|protocol| protocol.starts_with("grpc"))
+}
+
+/// An API key may be given for a time only.
+fn ttl(kind: &EntityKind, entity: &mut Map<String, Value>) -> Option<u64> {
+    match (kind.name, entity.get("ttl").and_then(Value::as_u64)) {
+        ("keyauth_credentials", Some(ttl)) if ttl <= 100_000_000 => {
+            entity.remove("ttl");
+            (ttl > 0).then_some(ttl)
+        }
+        _ => None,
+    }
+}
+
+/// Takes the references out, to be looked up when every entity is known. What is left in the entity is
+/// an identity of the right form, so that the schema has nothing to say about it.
+fn references(
+    kind: &EntityKind,
+    entity: &mut Map<String, Value>,
+    parent: Option<&Parent>,
+) -> Vec<(&'static str, Wanted)> {
+    let mut wanted = Vec::new();
+    for (field, target) in kind.references() {
+        let given = match parent {
+            Some(parent) if kind.reference_to(parent.kind.name) == Some(field) => Some(Wanted::Id(parent.id)),
+            _ => entity.get(field).and_then(|value| named(target, value)),
+        };
+        if let Some(given) = given {
+            let id = match given {
+                Wanted::Id(id) => id,
+                Wanted::Key(_) => Uuid::nil(),
+            };
+            entity.insert(field.to_owned(), json!({ "id": id }));
+            wanted.push((field, given));
+        }
+    }
+    wanted
+}
+
+/// `name`, `{id: ...}` or `{name: ...}`.
+fn named(target: &str, value: &Value) -> Option<Wanted> {
+    let by_key = |text: &str| match Uuid::try_parse(text) {
+        Ok(id) => Wanted::Id(id),
+        Err(_) => Wanted::Key(text.to_owned()),
+    };
+    match value {
+        Value::String(text) => Some(by_key(text)),
+        Value::Object(map) => {
+            let key = entity::kind(target).and_then(|kind| kind.endpoint_key);
+            ["id"].into_iter().chain(key).find_map(|field| map.get(field)).and_then(Value::as_str).map(by_key)
+        }
+        _ => None,
+    }
+}
+
+/// The identity given, or the one that Kong derives.
+fn identity(kind: &EntityKind, entity: &Map<String, Value>, references: &[(&'static str, Wanted)]) -> Uuid {
+    if let Some(id) = entity.get("id").and_then(Value::as_str).and_then(|id| Uuid::try_parse(id).ok()) {
+        return id;
+    }
+    // Targets of the same address stand in many upstreams: only kinds whose key is unique go by it.
+    let unique_key = kind.endpoint_key.filter(|key| kind.record.field(key).is_some_and(|f| f.has(&schema::Rule::Unique)));
+    if let Some(key) = unique_key.and_then(|field| entity.get(field)).and_then(Value::as_str) {
+        return id::derived(kind.name, key);
+    }
+    if kind.composite_key.is_empty() {
+        return Uuid::new_v4();
+    }
+    let part = |field: &&str| match references.iter().find(|(name, _)| name == field) {
+        Some((_, Wanted::Id(id))) => id.to_string(),
+        Some((_, Wanted::Key(key))) => key.clone(),
+        None => entity.get(*field).and_then(Value::as_str).unwrap_or_default().to_owned(),
+    };
+    let parts: Vec<String> = kind.composite_key.iter().map(part).collect();
+    id::derived(kind.name, &format!("{}:{}", kind.name, parts.join(":")))
+}

@@ -1,0 +1,132 @@
+//! Everything that is wrong with a declarative document, in the shapes that people and tools read.
+
+use crate::document::Node;
+use schema::{Map, Value, Violations, json};
+
+/// Where in a document an entity stands: `services`, 0, `routes`, 1.
+pub type Place = Vec<(String, usize)>;
+
+/// All violations of a document.
+#[derive(Debug, Default)]
+pub struct Invalid {
+    /// Violations of the document itself: `_format_version`, unknown keys.
+    pub document: Violations,
+    pub entities: Vec<Offence>,
+}
+
+/// One entity and what is wrong with it.
+#[derive(Debug)]
+pub struct Offence {
+    pub place: Place,
+    /// The kind, in the singular.
+    pub entity_type: &'static str,
+    /// The entity as it was given, without its children.
+    pub entity: Value,
+    pub violations: Violations,
+}
+
+/// One violation for a person at a terminal.
+#[derive(Debug, PartialEq)]
+pub struct Finding {
+    pub line: usize,
+    pub path: String,
+    pub text: String,
+}
+
+impl Invalid {
+    /// A document that is not even an object, or no document at all.
+    pub fn unreadable(text: impl Into<String>) -> Invalid {
+        Invalid { document: Violations::field("error", text.into()), entities: Vec::new() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.document.is_empty() && self.entities.is_empty()
+    }
+
+    /// The `fields` of Kong's error: violations in a mirror of the document.
+    pub fn fields(&self) -> Value {
+        let mut fields = self.document.to_json();
+        for offence in &self.entities {
+            if let (Some(Value::Object(slot)), Value::Object(found)) =
+                (slot(&mut fields, &offence.place), offence.violations.to_json())
+            {
+                slot.extend(found);
+            }
+        }
+        fields
+    }
+
+    /// The `flattened_errors` of Kong's error, as its ingress controller reads them.
+    pub fn flattened(&self) -> Vec<Value> {
+        let flat = |offence: &Offence| {
+            let errors: Vec<Value> = offence
+                .violations
+                .flat()
+                .into_iter()
+                .map(|(path, text)| match path.as_str() {
+                    "" => json!({ "type": "entity", "message": text }),
+                    path => json!({ "type": "field", "field": path, "message": text }),
+                })
+                .collect();
+            let mut out = Map::new();
+            out.insert("entity_type".to_owned(), json!(offence.entity_type));
+            let name = ["name", "username", "prefix", "target"].iter().find_map(|key| offence.entity.get(*key));
+            for (key, value) in
+                [("entity_name", name), ("entity_id", offence.entity.get("id")), ("entity_tags", offence.entity.get("tags"))]
+            {
+                if let Some(value) = value {
+                    out.insert(key.to_owned(), value.clone());
+                }
+            }
+            out.insert("entity".to_owned(), redacted(&offence.entity));
+            out.insert("errors".to_owned(), json!(errors));
+            Value::Object(out)
+        };
+        self.entities.iter().map(flat).collect()
+    }
+
+    /// Every violation with its line, in the order of the document.
+    pub fn findings(&self, document: &Node) -> Vec<Finding> {
+        let finding = |path: String, text: String| Finding { line: document.line_of(&path), path, text };
+        let mut findings: Vec<Finding> =
+            self.document.flat().into_iter().map(|(path, text)| finding(path, text)).collect();
+        for offence in &self.entities {
+            let place: Vec<String> =
+                offence.place.iter().map(|(name, index)| format!("{name}.{}", index + 1)).collect();
+            let place = place.join(".");
+            for (path, text) in offence.violations.flat() {
+                findings.push(finding(if path.is_empty() { place.clone() } else { format!("{place}.{path}") }, text));
+            }
+        }
+        findings.sort_by_key(|finding| finding.line);
+        findings
+    }
+}
+
+/// The object for the entity at `place`, made on the way. `None` where a list is reported as being none.
+fn slot<'a>(mut fields: &'a mut Value, place: &Place) -> Option<&'a mut Value> {
+    for (name, index) in place {
+        let list = fields.as_object_mut()?.entry(name.clone()).or_insert_with(|| json!([])).as_array_mut()?;
+        if list.len() <= *index {
+            list.resize(index + 1, Value::Null);
+        }
+        fields = &mut list[*index];
+        if fields.is_null() {
+            *fields = json!({});
+        }
+    }
+    Some(fields)
+}
+
+/// The entity for an error message, with every text that may be a secret left out.
+fn redacted(entity: &Value) -> Value {
+    const SECRETS: &[&str] = &[
+        "key", "secret", "password", "client_secret", "access_token", "refresh_token", "key_alt", "jwk", "pem", "config",
+    ];
+    match entity {
+        Value::Object(map) => {
+            Value::Object(map.iter().filter(|(name, _)| !SECRETS.contains(&name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect())
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,28 @@
+//! Entities, the declarative file, and the validation of a whole configuration.
+//!
+//! The entities are Kong 3.9's, field by field. A declarative document becomes a [`Configuration`]:
+//! complete rows with resolved references, or every violation at once; nothing in between.
+
+pub mod certificate;
+pub mod configuration;
+pub mod consumer;
+pub mod credential;
+pub mod declarative;
+pub mod document;
+pub mod entity;
+pub mod format;
+pub mod id;
+pub mod invalid;
+pub mod key;
+pub mod plugin_row;
+pub mod route;
+pub mod service;
+pub mod target;
+pub mod text;
+pub mod upstream;
+pub mod validate;
+pub mod vault;
+
+pub use configuration::{Configuration, Row};
+pub use entity::EntityKind;
+pub use invalid::Invalid;

@@ -1,0 +1,19 @@
+//! Every byte in or out: listeners, TLS, trusted addresses, outgoing connections.
+//!
+//! The only crate that knows sockets, `rustls` and DNS. It decides nothing about routes, consumers or
+//! plugins: the proxy above hands it settings that are already read, and asks it for listeners, TLS
+//! configurations, the true address of a caller, and connections to upstreams.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
+pub mod certificate;
+mod dns;
+pub mod egress;
+pub mod forwarded;
+#[cfg(test)]
+mod handshake;
+pub mod head;
+pub mod listen;
+pub mod server_tls;
+pub mod tls;
+pub mod upstream_tls;

@@ -1,0 +1,1 @@
+//! Every bundled plugin, one file each.

@@ -1,0 +1,298 @@
+//! The command line: its commands and flags, and the manual that `--help` prints.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::manual;
+
+/// Exit code: what was asked for could not be done, or the configuration is not right.
+pub const EXIT_FAILED: u8 = 1;
+
+/// Exit code: the command line or the settings are not right. clap uses the same number.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Reads the arguments of the process; prints help and ends the process where that was asked for.
+#[derive(Debug, Parser)]
+#[command(
+    name = "portcullis",
+    version,
+    about = "An API gateway that speaks Kong 3.9's configuration",
+    long_about = ABOUT,
+    after_long_help = ABOUT_MORE,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    #[command(about = "Run the gate", long_about = START, after_long_help = start_more())]
+    Start(StartFlags),
+    #[command(about = "Check a configuration file without running anything", long_about = CHECK, after_long_help = CHECK_MORE)]
+    Check(CheckFlags),
+    #[command(about = "Let the running gate read its configuration file again", long_about = RELOAD, after_long_help = RELOAD_MORE)]
+    Reload(ReloadFlags),
+    #[command(about = "Print the version", long_about = VERSION)]
+    Version,
+    #[command(about = "Write a commented configuration to start from", long_about = NEW, after_long_help = NEW_MORE)]
+    New(NewFlags),
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct StartFlags {
+    /// The configuration file (setting declarative_config)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
+
+    /// The settings file [default: ./portcullis.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+
+    /// The directory for what the gate keeps (setting data) [default: .portcullis]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+
+    /// Where callers reach the gate (setting proxy_listen)
+    #[arg(long, value_name = "ADDRESSES")]
+    pub proxy_listen: Option<String>,
+
+    /// Where the Admin API listens (setting admin_listen)
+    #[arg(long, value_name = "ADDRESSES")]
+    pub admin_listen: Option<String>,
+
+    /// Any setting; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = Assignment::parse)]
+    pub set: Vec<Assignment>,
+}
+
+impl StartFlags {
+    /// The flags that stand for one setting each: the flag, the setting's name, the value if given.
+    pub fn shortcuts(&self) -> [(&'static str, &'static str, Option<&str>); 4] {
+        [
+            ("--config", "declarative_config", self.config.as_deref()),
+            ("--data", "data", self.data.as_deref()),
+            ("--proxy-listen", "proxy_listen", self.proxy_listen.as_deref()),
+            ("--admin-listen", "admin_listen", self.admin_listen.as_deref()),
+        ]
+    }
+}
+
+/// The argument of `--set`. Its Debug hides the value, which may be a secret.
+#[derive(Clone)]
+pub struct Assignment {
+    pub key: String,
+    pub value: String,
+}
+
+impl Assignment {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                Ok(Self { key: key.trim().to_owned(), value: value.trim().to_owned() })
+            }
+            _ => Err("write KEY=VALUE, for example log_level=info".to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for Assignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=(hidden)", self.key)
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CheckFlags {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct ReloadFlags {
+    /// The data directory of the running gate (setting data) [default: .portcullis]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+}
+
+impl ReloadFlags {
+    /// The flags under which `Settings::load` finds the data directory as `start` would.
+    pub fn as_start(&self) -> StartFlags {
+        StartFlags { data: self.data.clone(), ..StartFlags::default() }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct NewFlags {
+    /// The file to write; - for standard output
+    #[arg(value_name = "FILE", default_value = "kong.yml")]
+    pub file: PathBuf,
+}
+
+const ABOUT: &str = "\
+Portcullis stands at the door of your services. It reads a configuration in Kong's language (services, \
+routes, consumers, plugins), and for each request matches a route, proves who calls, decides what they may \
+do, and forwards the request to the service behind.";
+
+const ABOUT_MORE: &str = "\
+Examples:
+  portcullis new                        write kong.yml, a configuration to start from
+  portcullis check kong.yml             say everything that is wrong in it
+  portcullis start --config kong.yml    run the gate with it
+  portcullis reload                     read it again, without losing a request
+
+`portcullis help COMMAND` tells all about one command; `portcullis help start` lists the settings.
+
+Exit codes:
+  0  done
+  1  it could not be done, or the configuration is not right
+  2  the command line or the settings are not right";
+
+const START: &str = "\
+Run the gate until it is told to stop.
+
+The gate checks its settings and its whole configuration first, and does not listen before both are right. \
+Every mistake is reported, each with its place. It runs in the foreground and tells of itself on standard \
+error.
+
+SIGTERM and SIGINT stop it: it takes no new connections and waits for requests under way, at most \
+stop_timeout_s seconds. SIGHUP lets it read its configuration file again, as `portcullis reload` does.";
+
+const START_MORE: &str = "\
+Examples:
+  portcullis start --config kong.yml
+  portcullis start --config kong.yml --proxy-listen 127.0.0.1:8000 --set log_level=info
+  KONG_DATABASE=off KONG_DECLARATIVE_CONFIG=kong.yml portcullis start
+
+Where settings come from; the first of these that names a setting decides it:
+  1. flags: those above, and --set KEY=VALUE for any setting
+  2. variables PORTCULLIS_<KEY>, such as PORTCULLIS_LOG_LEVEL
+  3. variables KONG_<KEY>, such as KONG_LOG_LEVEL
+  4. the settings file: lines such as  log_level = \"info\"  (TOML)
+  5. the defaults
+
+Files:
+  ./portcullis.toml         the settings file, if it exists and neither --settings
+                            nor PORTCULLIS_SETTINGS names another
+  .portcullis/              the data directory (setting data)
+  .portcullis/admin-token   the token of the Admin API, made at the first start if
+                            the setting admin_token is not set
+
+Exit codes:
+  0  stopped as it was told to
+  1  the configuration is not right, an address is taken, or the gate failed
+  2  the command line or the settings are not right
+
+Settings, with their defaults (docs/settings.md tells more):
+";
+
+fn start_more() -> String {
+    format!("{START_MORE}\n{}", manual::listing())
+}
+
+const CHECK: &str = "\
+Check a configuration file without running anything.
+
+The file is read and judged as `start` would: its shape, every plugin's config, all references and \
+everything that must be unique. All mistakes are reported at once. Choices that are allowed but insecure \
+are named as warnings. Nothing is listened on, written or sent.";
+
+const CHECK_MORE: &str = "\
+Examples:
+  portcullis check kong.yml
+  portcullis check kong.yml && portcullis reload
+
+Exit codes:
+  0  the gate would accept the file (there may be warnings)
+  1  it would refuse the file, or the file cannot be read
+  2  the command line is not right";
+
+const RELOAD: &str = "\
+Let the running gate read its configuration file again.
+
+The gate judges the new configuration as a whole and then changes to it at once; requests under way finish \
+with the old one. A configuration that is not right changes nothing. Settings are read only at the start.
+
+The gate is found through its data directory: that of --data, else of the settings (PORTCULLIS_DATA, \
+KONG_PREFIX, portcullis.toml), else .portcullis.";
+
+const RELOAD_MORE: &str = "\
+Examples:
+  portcullis reload
+  portcullis reload --data /var/lib/portcullis
+
+Exit codes:
+  0  the new configuration is in force
+  1  it was refused and the old one stays, or no running gate was found
+  2  the command line or the settings are not right";
+
+const VERSION: &str = "\
+Print the version, and the configuration language that this version speaks.";
+
+const NEW: &str = "\
+Write a commented configuration to start from.
+
+It has one service with two routes, one for callers with an API key and one for callers with a JWT, and a \
+consumer for each. The secure choices are written out, and the key and the secret are random, made for this \
+file: it is a secret itself, readable by its owner only. A file that exists is never overwritten.";
+
+const NEW_MORE: &str = "\
+Examples:
+  portcullis new                  write kong.yml
+  portcullis new gate/kong.yml    write another file
+  portcullis new - | less         look at it first
+
+Exit codes:
+  0  written
+  1  the file exists already or cannot be written
+  2  the command line is not right";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::settings::ADMIN_TOKEN_FILE;
+
+    fn check(arguments: &str, expected: &str) {
+        let arguments = std::iter::once("portcullis").chain(arguments.split_whitespace());
+        let found = match Cli::try_parse_from(arguments) {
+            Ok(cli) => format!("{:?}", cli.command),
+            Err(error) => format!("{:?} {}", error.kind(), error.exit_code()),
+        };
+        assert!(found.contains(expected), "{found}");
+    }
+
+    #[test]
+    fn commands() {
+        Cli::command().debug_assert();
+        check("", "DisplayHelpOnMissingArgumentOrSubcommand 2");
+        check("--version", "DisplayVersion 0");
+        check("version", "Version");
+        check("check", "MissingRequiredArgument 2");
+        check("check kong.yml", "file: \"kong.yml\"");
+        check("new", "file: \"kong.yml\"");
+        check("new -", "file: \"-\"");
+        check("reload --data /d", "data: Some(\"/d\")");
+        check("start --set a=1 --set b=2=3", "set: [a=(hidden), b=(hidden)]");
+        check("start --set a", "ValueValidation 2");
+        check("start --proxy-listen 127.0.0.1:1", "proxy_listen: Some(\"127.0.0.1:1\")");
+    }
+
+    #[test]
+    fn every_shortcut_is_a_setting_and_a_flag() {
+        let mut command = Cli::command();
+        let start = command.find_subcommand_mut("start").map(|start| start.render_long_help().to_string());
+        let help = start.unwrap_or_default();
+        for (flag, key, _) in StartFlags::default().shortcuts() {
+            assert!(help.contains(&format!("{flag} <")), "{flag}");
+            assert!(help.contains(&format!("  {key} = ")), "{key}");
+        }
+        assert!(help.contains(&format!(".portcullis/{ADMIN_TOKEN_FILE} ")));
+    }
+}

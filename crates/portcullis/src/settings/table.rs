@@ -1,0 +1,209 @@
+//! The table of settings: every setting of the gate with its type, default, reader and manual text.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use net::forwarded::TrustedPeers;
+use net::listen::Listen;
+
+use super::access_log::AccessLog;
+use super::definition::Origin::{Kong, KongAs, Ours};
+use super::definition::{Setting, settings};
+use super::enabled_plugins::EnabledPlugins;
+use super::headers::{ResponseHeaders, UpstreamHeaders};
+use super::places::Chosen;
+use super::problem::Fault;
+use super::secret::Secret;
+use super::trust_store::TrustStore;
+use super::value;
+use super::words::{AccessLogFormat, Database, ErrorType, LogLevel, RealIpHeader, RouterFlavor};
+use super::workers::Workers;
+
+settings! {
+    "Configuration" {
+        /// The file with services, routes, consumers and plugins, in Kong's declarative format.
+        ///
+        /// Relative to the working directory. `portcullis reload` reads it again.
+        declarative_config: Option<PathBuf> = "" => value::optional_path, Kong;
+
+        /// The declarative configuration itself, in place of a file.
+        ///
+        /// Meant for containers that are given everything in variables. It may hold secrets: it is
+        /// never written to a log. It cannot stand beside `declarative_config`.
+        declarative_config_string: Option<Secret> = "" => Secret::optional, Kong;
+
+        /// Where the configuration is kept: `off`, in memory, read from the declarative file.
+        ///
+        /// `off` is the only value: this version runs without a database. (Kong's default is
+        /// `postgres`.)
+        database: Database = "off" => Database::of, Kong;
+
+        /// The plugins that may be used: `bundled`, a comma list of names, or `off`.
+        ///
+        /// A configuration that uses another plugin is refused as a whole.
+        plugins: EnabledPlugins = "bundled" => EnabledPlugins::of, Kong;
+
+        /// How routes are matched: `traditional_compatible`.
+        ///
+        /// `traditional` is accepted with a warning, as `path_handling: v1` of that older router is
+        /// not carried. `expressions` is refused: routes written as expressions are not read.
+        router_flavor: RouterFlavor = "traditional_compatible" => RouterFlavor::of, Kong;
+
+        /// The directory for what the gate keeps between starts, such as the token of the Admin API.
+        ///
+        /// Relative to the working directory; made with access for its owner only. Each running gate
+        /// needs its own. Kong's `prefix` is read as this setting.
+        data: PathBuf = ".portcullis" => value::path, KongAs(&["prefix"]);
+    }
+
+    "Listening" {
+        /// Where callers reach the gate: a comma list of `address:port`, each with flags, or `off`.
+        ///
+        /// The flags are Kong's: `ssl` for TLS and `http2`, for example
+        /// `0.0.0.0:8000, 0.0.0.0:8443 http2 ssl`.
+        proxy_listen: Vec<Listen> = "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl" => value::listens, Kong;
+
+        /// Where the Admin API listens, written as for `proxy_listen`, or `off`.
+        ///
+        /// An address that other machines can reach is accepted with a warning. (Kong's default also
+        /// opens `127.0.0.1:8444 http2 ssl`.)
+        admin_listen: Vec<Listen> = "127.0.0.1:8001" => value::listens, Kong;
+
+        /// The token that every request to the Admin API must carry. Secret.
+        ///
+        /// Without it the gate makes a random one at its first start and keeps it in the file
+        /// `admin-token` of the data directory. Printable ASCII without spaces; fewer than 16
+        /// characters are accepted with a warning.
+        admin_token: Option<Secret> = "" => Secret::token, Ours;
+
+        /// The default certificate for TLS: the path of a PEM file, with its chain.
+        ///
+        /// Stands only together with `ssl_cert_key`; without both the gate makes a self-signed one.
+        /// Of Kong's comma list the first is used, the others are named in a warning.
+        ssl_cert: Option<PathBuf> = "" => value::first_pem, Kong;
+
+        /// The private key of `ssl_cert`: the path of a PEM file.
+        ssl_cert_key: Option<PathBuf> = "" => value::first_pem, Kong;
+    }
+
+    "Callers behind a proxy" {
+        /// The proxies in front of the gate whose forwarded headers are believed: addresses and CIDR blocks.
+        ///
+        /// A comma list; empty believes nobody. From everybody else X-Forwarded-* is replaced and
+        /// `real_ip_header` is not read.
+        trusted_ips: TrustedPeers = "" => value::trusted_peers, Kong;
+
+        /// The header in which a trusted proxy names the caller: `X-Real-IP` or `X-Forwarded-For`.
+        real_ip_header: RealIpHeader = "X-Real-IP" => RealIpHeader::of, Kong;
+
+        /// Whether trusted proxies are skipped in X-Forwarded-For, from its end: `on` or `off`.
+        ///
+        /// `on` takes the last address that is not itself trusted, `off` the last address.
+        real_ip_recursive: bool = "off" => value::switch, Kong;
+    }
+
+    "Answers and headers" {
+        /// The headers that the gate adds to answers: a comma list, or `off`.
+        ///
+        /// - `Server`: on answers that the gate makes itself
+        /// - `Via`: on answers of a service
+        /// - `server_tokens`: both of these
+        /// - `X-Kong-Proxy-Latency`, `X-Kong-Upstream-Latency`: on answers of a service, in ms
+        /// - `X-Kong-Response-Latency`: on answers that the gate makes itself, in ms
+        /// - `X-Kong-Admin-Latency`: on answers of the Admin API, in ms
+        /// - `latency_tokens`: these four
+        /// - `X-Kong-Upstream-Status`: the status the service gave
+        /// - `X-Kong-Request-Id`: the identifier of the request
+        headers: ResponseHeaders = "server_tokens, latency_tokens, X-Kong-Request-Id" => ResponseHeaders::of, Kong;
+
+        /// The headers that the gate adds to requests to a service: `X-Kong-Request-Id` or `off`.
+        headers_upstream: UpstreamHeaders = "X-Kong-Request-Id" => UpstreamHeaders::of, Kong;
+
+        /// Whether a caller who sends `Kong-Debug: 1` is told which route and service matched: `on` or `off`.
+        ///
+        /// Any caller can send that header: leave it `off` where names of routes are not public.
+        allow_debug_header: bool = "off" => value::switch, Kong;
+
+        /// The form of error answers to callers who state no preference.
+        ///
+        /// One of `text/plain`, `text/html`, `application/json`, `application/xml`. Used when the
+        /// request has no Accept header.
+        error_default_type: ErrorType = "text/plain" => ErrorType::of, Kong;
+    }
+
+    "Logging" {
+        /// How much the gate tells of itself: `debug`, `info`, `notice`, `warn`, `error` or `crit`.
+        log_level: LogLevel = "notice" => LogLevel::of, Kong;
+
+        /// Where each request is recorded: `off`, `stdout` (or `/dev/stdout`), or the path of a file.
+        ///
+        /// A relative path starts at the working directory. Kong's format name after the path is not
+        /// read; `access_log_format` chooses the form. (Kong's default is `logs/access.log`.)
+        proxy_access_log: AccessLog = "off" => AccessLog::of, Kong;
+
+        /// The form of a line of the access log: `json`, or `common` (Common Log Format).
+        access_log_format: AccessLogFormat = "json" => AccessLogFormat::of, Ours;
+    }
+
+    "Connections to services" {
+        /// How many idle connections are kept for each service address, per core; `0` keeps none.
+        upstream_keepalive_pool_size: usize = "512" => value::count, Kong;
+
+        /// After how many requests a connection to a service is closed; `0` sets no limit.
+        upstream_keepalive_max_requests: Option<NonZeroU64> = "10000" => value::limit, Kong;
+
+        /// After how many seconds an idle connection to a service is closed; `0` sets no limit.
+        upstream_keepalive_idle_timeout: Option<Duration> = "60" => value::limit_s, Kong;
+
+        /// The authorities that certificates of services may come from: `system`, or paths of PEM files.
+        ///
+        /// A comma list; `system` can stand among the paths.
+        lua_ssl_trusted_certificate: TrustStore = "system" => TrustStore::of, Kong;
+    }
+
+    "Process" {
+        /// How many threads carry requests: `auto`, one for each core, or a number.
+        ///
+        /// Kong's `nginx_main_worker_processes` and its older name `nginx_worker_processes` are read
+        /// as this setting.
+        workers: Workers = "auto" => Workers::of, KongAs(&["nginx_main_worker_processes", "nginx_worker_processes"]);
+
+        /// How many seconds a gate that is told to stop waits for requests under way.
+        ///
+        /// Counted from SIGTERM; what is not finished then is cut off.
+        stop_timeout_s: Duration = "30" => value::seconds, Ours;
+    }
+}
+
+/// The setting of this name, be it its own or Kong's.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    TABLE.iter().find(|setting| setting.names().any(|known| known == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_reads_and_every_name_is_there_once() {
+        let mut faults = Vec::new();
+        let settings = Settings::read(&Chosen::default(), &mut faults);
+        assert!(settings.is_some(), "{faults:?}");
+
+        let mut names: Vec<_> = TABLE.iter().flat_map(Setting::names).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn every_setting_begins_with_a_sentence() {
+        for setting in TABLE {
+            let paragraphs = setting.paragraphs();
+            let summary = paragraphs.first().map(String::as_str).unwrap_or_default();
+            assert!(summary.ends_with('.'), "{}: {summary}", setting.name);
+        }
+    }
+}

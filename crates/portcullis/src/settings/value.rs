@@ -1,0 +1,114 @@
+//! How the values of settings are read that need no type of their own: switches, numbers, paths, lists.
+//!
+//! Each reader's error says what is wrong and what to write; the place is added by its caller.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use net::forwarded::TrustedPeers;
+use net::listen::{Listen, parse_listens};
+
+/// `on` or `off`; Kong also takes `true` and `false`.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err(format!("{text:?} is neither on nor off")),
+    }
+}
+
+pub fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a whole number from 0 on"))
+}
+
+/// A number of which `0` means that there is no limit.
+pub fn limit(text: &str) -> Result<Option<NonZeroU64>, String> {
+    text.parse().map(NonZeroU64::new).map_err(|_| format!("{text:?} is not a whole number; 0 sets no limit"))
+}
+
+/// Seconds; fractions are not accepted, as Kong's documents speak of whole ones.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse::<u32>()
+        .map(|seconds| Duration::from_secs(seconds.into()))
+        .map_err(|_| format!("{text:?} is not a whole number of seconds"))
+}
+
+/// Seconds of which `0` means that there is no limit.
+pub fn limit_s(text: &str) -> Result<Option<Duration>, String> {
+    seconds(text).map(|limit| (!limit.is_zero()).then_some(limit))
+}
+
+pub fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("it is empty; write a path".to_owned()) } else { Ok(text.into()) }
+}
+
+/// A path; empty is none.
+pub fn optional_path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+/// The first path of a comma list; empty is none.
+///
+/// Kong also takes the certificate itself here. A private key in a variable or a process list is a
+/// leak, so the text is refused, and not repeated.
+pub fn first_pem(text: &str) -> Result<Option<PathBuf>, String> {
+    if text.contains("-----BEGIN") {
+        return Err("this is the content of a PEM file; write it to a file and give its path".to_owned());
+    }
+    optional_path(text.split(',').next().unwrap_or_default().trim())
+}
+
+/// A comma list without empty entries, at least one long.
+pub fn list(text: &str) -> Result<Vec<&str>, String> {
+    let entries: Vec<_> = text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    if entries.is_empty() { Err("it is empty; write at least one value".to_owned()) } else { Ok(entries) }
+}
+
+/// Listeners; `off` is none.
+pub fn listens(text: &str) -> Result<Vec<Listen>, String> {
+    parse_listens(text).map_err(|error| error.to_string())
+}
+
+pub fn trusted_peers(text: &str) -> Result<TrustedPeers, String> {
+    TrustedPeers::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: std::fmt::Debug>(read: fn(&str) -> Result<T, String>, text: &str, expected: &str) {
+        let found = match read(text) {
+            Ok(value) => format!("{value:?}"),
+            Err(reason) => format!("no: {reason}"),
+        };
+        assert!(found.starts_with(expected), "{text}: {found}");
+    }
+
+    #[test]
+    fn plain_values() {
+        check(switch, "on", "true");
+        check(switch, "false", "false");
+        check(switch, "yes", "no: \"yes\" is neither");
+        check(count, "0", "0");
+        check(count, "-1", "no: \"-1\"");
+        check(limit, "0", "None");
+        check(limit, "10000", "Some(10000)");
+        check(seconds, "30", "30s");
+        check(seconds, "1.5", "no: \"1.5\"");
+        check(limit_s, "0", "None");
+        check(limit_s, "60", "Some(60s)");
+        check(path, "", "no: it is empty");
+        check(optional_path, "", "None");
+        check(first_pem, " a.pem, b.pem", "Some(\"a.pem\")");
+        check(first_pem, "-----BEGIN PRIVATE KEY-----", "no: this is the content");
+    }
+
+    #[test]
+    fn listeners() {
+        check(listens, "off", "[]");
+        check(listens, "", "no: ");
+        check(listens, "127.0.0.1:1 ssl", "[Listen { addr: 127.0.0.1:1, tls: true");
+    }
+}

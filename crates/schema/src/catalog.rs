@@ -1,0 +1,48 @@
+//! The one value that crosses the building: which plugins there are and what they may be told.
+
+use crate::{Field, Kind, Record, Reference, Set};
+use serde_json::{Value, json};
+
+/// The schemas of every plugin in this build, by name.
+#[derive(Clone, Default)]
+pub struct Catalog {
+    pub plugins: Vec<PluginSchema>,
+}
+
+/// What the model and the Admin API know of a plugin.
+#[derive(Clone)]
+pub struct PluginSchema {
+    pub name: &'static str,
+    /// Higher runs earlier; Kong's numbers.
+    pub priority: i32,
+    pub config: Record,
+    /// Whether it may be placed on a consumer; authentication plugins may not.
+    pub on_consumer: bool,
+}
+
+/// The protocols of a plugin that works on HTTP requests.
+pub const PROTOCOLS: &[&str] = &["grpc", "grpcs", "http", "https"];
+
+impl Catalog {
+    pub fn plugin(&self, name: &str) -> Option<&PluginSchema> {
+        self.plugins.iter().find(|plugin| plugin.name == name)
+    }
+}
+
+impl PluginSchema {
+    /// The answer to `GET /schemas/plugins/NAME`.
+    pub fn to_kong(&self) -> Value {
+        let mut fields = Vec::new();
+        if !self.on_consumer {
+            let consumer = Field { kind: Kind::Foreign("consumers"), ..Field::of::<Option<Reference>>("", "") };
+            fields.push(json!({ "consumer": consumer.must_be_null().to_kong() }));
+        }
+        let mut protocols = Field::of::<Set<String>>("", "").default(json!(PROTOCOLS));
+        protocols.kind = Kind::Set(Box::new(Field { kind: Kind::OneOf(PROTOCOLS), ..Field::of::<String>("", "") }));
+        fields.push(json!({ "protocols": protocols.to_kong() }));
+        fields.push(json!({
+            "config": { "type": "record", "required": true, "fields": self.config.kong_fields() }
+        }));
+        json!({ "entity_checks": self.config.kong_checks(), "fields": fields })
+    }
+}

@@ -1,0 +1,201 @@
+//! Records, fields and kinds: what a configuration may look like.
+
+use crate::{Check, Pattern, Rule, Typed, Violations};
+use serde_json::{Map, Value};
+
+/// An ordered set of fields with rules that span them.
+#[derive(Clone, Default)]
+pub struct Record {
+    pub fields: Vec<Field>,
+    pub checks: Vec<Check>,
+    /// Rewrites shorthand input (a service's `url`) into fields before anything is checked.
+    pub shorthand: Option<fn(&mut Map<String, Value>) -> Result<(), Violations>>,
+    /// Put before field names in texts and documents: plugins say `config.`.
+    pub prefix: &'static str,
+}
+
+/// One named option, or the unnamed element of a list, set or map.
+#[derive(Clone)]
+pub struct Field {
+    pub name: &'static str,
+    /// What the option is for, from the doc comment of the Rust field.
+    pub doc: &'static str,
+    pub kind: Kind,
+    /// Whether `null` is refused.
+    pub required: bool,
+    pub default: Option<Value>,
+    pub rules: Vec<Rule>,
+}
+
+/// The shape of a value.
+#[derive(Clone)]
+pub enum Kind {
+    Boolean,
+    /// A whole number within what its Rust type can hold.
+    Integer(i64, i64),
+    Number,
+    Text,
+    /// One of a closed set of words.
+    OneOf(&'static [&'static str]),
+    Array(Box<Field>),
+    Set(Box<Field>),
+    Map(Box<Field>, Box<Field>),
+    Record(Record),
+    /// A record whose fields depend on another field: a plugin's `config`.
+    Abstract,
+    /// A reference to an entity of the named kind.
+    Foreign(&'static str),
+}
+
+impl Field {
+    /// The field for a Rust type; the derive macro adds the rules.
+    pub fn of<T: Typed>(name: &'static str, doc: &'static str) -> Field {
+        Field { name, doc, kind: T::kind(), required: T::REQUIRED, default: None, rules: Vec::new() }
+    }
+
+    /// Used when the field is absent; a field with a default may still be given as `null` if optional.
+    pub fn default(mut self, value: Value) -> Field {
+        self.default = Some(value);
+        self
+    }
+
+    /// The defaults of the record's own fields, as one value (Kong prints them on the record too).
+    pub fn default_from_fields(mut self) -> Field {
+        if let Kind::Record(record) = &self.kind {
+            self.default = Some(record.defaults());
+        }
+        self
+    }
+
+    pub fn between(self, low: i64, high: i64) -> Field {
+        self.rule(Rule::Between(low, high))
+    }
+
+    pub fn greater_than(self, bound: i64) -> Field {
+        self.rule(Rule::GreaterThan(bound))
+    }
+
+    pub fn len_min(self, length: usize) -> Field {
+        self.rule(Rule::LenMin(length))
+    }
+
+    pub fn starts_with(self, prefix: &'static str) -> Field {
+        self.rule(Rule::StartsWith(prefix))
+    }
+
+    pub fn pattern(self, pattern: &'static Pattern) -> Field {
+        self.rule(Rule::Pattern(pattern))
+    }
+
+    /// A check that Kong's schema document does not show.
+    pub fn format(self, check: fn(&str) -> Result<(), String>) -> Field {
+        self.rule(Rule::Format(check))
+    }
+
+    pub fn numbers(self, allowed: &'static [i64]) -> Field {
+        self.rule(Rule::Numbers(allowed))
+    }
+
+    pub fn not_one_of(self, words: &'static [&'static str]) -> Field {
+        self.rule(Rule::NotOneOf(words))
+    }
+
+    pub fn exclusive_sets(self, sets: &'static [&'static [&'static str]]) -> Field {
+        self.rule(Rule::ExclusiveSets(sets))
+    }
+
+    pub fn uuid(self) -> Field {
+        self.rule(Rule::Uuid)
+    }
+
+    pub fn unique(self) -> Field {
+        self.rule(Rule::Unique)
+    }
+
+    pub fn unique_across_ws(self) -> Field {
+        self.rule(Rule::UniqueAcrossWorkspaces)
+    }
+
+    pub fn auto(self) -> Field {
+        self.rule(Rule::Auto)
+    }
+
+    pub fn timestamp(self) -> Field {
+        self.rule(Rule::Timestamp)
+    }
+
+    pub fn transient(self) -> Field {
+        self.rule(Rule::Transient)
+    }
+
+    pub fn referenceable(self) -> Field {
+        self.rule(Rule::Referenceable)
+    }
+
+    pub fn encrypted(self) -> Field {
+        self.rule(Rule::Encrypted)
+    }
+
+    pub fn not_null(self) -> Field {
+        self.rule(Rule::NotNull)
+    }
+
+    pub fn cascade(self) -> Field {
+        self.rule(Rule::Cascade)
+    }
+
+    /// A field that may not be set at all (a plugin's `consumer`, where Kong forbids that scope).
+    pub fn must_be_null(self) -> Field {
+        self.rule(Rule::Null)
+    }
+
+    /// Rules for the elements of an array or set, or for the values of a map.
+    pub fn each(mut self, rules: fn(Field) -> Field) -> Field {
+        if let Kind::Array(element) | Kind::Set(element) | Kind::Map(_, element) = &mut self.kind {
+            **element = rules((**element).clone());
+        }
+        self
+    }
+
+    /// Rules for the keys of a map.
+    pub fn keys(mut self, rules: fn(Field) -> Field) -> Field {
+        if let Kind::Map(key, _) = &mut self.kind {
+            **key = rules((**key).clone());
+        }
+        self
+    }
+
+    /// An optional Rust type that must be given all the same, or the other way round.
+    pub fn required(mut self, required: bool) -> Field {
+        self.required = required;
+        self
+    }
+
+    pub fn has(&self, rule: &Rule) -> bool {
+        self.rules.contains(rule)
+    }
+
+    fn rule(mut self, rule: Rule) -> Field {
+        self.rules.push(rule);
+        self
+    }
+}
+
+impl Record {
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// What an empty input reads as.
+    pub fn defaults(&self) -> Value {
+        let values = self.fields.iter().filter_map(|field| {
+            let value = match (&field.default, &field.kind) {
+                (Some(default), _) => default.clone(),
+                (None, Kind::Record(record)) if field.required => record.defaults(),
+                (None, _) => return None,
+            };
+            Some((field.name.to_owned(), value))
+        });
+        Value::Object(values.collect())
+    }
+}

@@ -1,0 +1,23 @@
+//! curl, the client that most callers resemble; also our HTTP/2 client.
+
+use crate::message::Head;
+use crate::{Answer, run};
+use std::process::Command;
+
+/// Runs curl and returns the answer; a curl that cannot finish its request fails the test.
+#[track_caller]
+pub fn curl(args: &[&str]) -> Answer {
+    // `--disable` must come first: the caller's own curl settings are no part of a test.
+    let fixed = ["--disable", "--silent", "--show-error", "--include", "--noproxy", "*", "--max-time", "60"];
+    let finished = run(Command::new("curl").args(fixed).args(args));
+    assert_eq!(finished.code, Some(0), "curl {args:?}: {}", finished.stderr);
+    let mut rest = &finished.stdout[..];
+    loop {
+        let head = Head::read(&mut rest).unwrap().unwrap_or_else(|| panic!("curl {args:?} printed nothing"));
+        let answer = Answer::of_head(&head).unwrap();
+        // curl also prints the interim answers (1xx) that came before the answer.
+        if answer.status >= 200 || answer.status == 101 {
+            return Answer { body: rest.to_vec(), ..answer };
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The gate under test: the built binary as a process, on ports that the system chose.
+
+mod binary;
+mod ready;
+
+pub use binary::workspace;
+
+use crate::{Answer, DEADLINE, Finished, Process, TempDir, eventually, http, run};
+use binary::binary;
+use ready::Addresses;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+const TOKEN: &str = "token-of-the-tests";
+
+#[derive(Debug)]
+pub struct Gate {
+    addresses: Addresses,
+    // Ends before the directory it works in goes.
+    process: Process,
+    data: TempDir,
+    config: Option<PathBuf>,
+}
+
+/// A gate that is not started yet.
+#[derive(Debug)]
+pub struct GateBuilder {
+    data: TempDir,
+    config: Option<PathBuf>,
+    env: Vec<(String, String)>,
+}
+
+impl Gate {
+    /// With a declarative file of this content, and otherwise as the tests want it.
+    #[track_caller]
+    pub fn start(config: impl AsRef<[u8]>) -> Gate {
+        Gate::with(config).start()
+    }
+
+    pub fn with(config: impl AsRef<[u8]>) -> GateBuilder {
+        let mut builder = Gate::empty();
+        let path = builder.data.write("kong.yml", config);
+        builder = builder.env("KONG_DECLARATIVE_CONFIG", path.to_str().unwrap());
+        GateBuilder { config: Some(path), ..builder }
+    }
+
+    /// Without a declarative file: the configuration comes over the Admin API.
+    pub fn empty() -> GateBuilder {
+        let data = TempDir::new();
+        let path = data.path().to_str().unwrap().to_owned();
+        GateBuilder { data, config: None, env: Vec::new() }
+            .env("KONG_PROXY_LISTEN", "127.0.0.1:0, 127.0.0.1:0 http2 ssl")
+            .env("KONG_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("PORTCULLIS_DATA", &path)
+            .env("PORTCULLIS_ADMIN_TOKEN", TOKEN)
+    }
+
+    /// Any other command of the binary, without a gate: `version`, `check FILE`.
+    #[track_caller]
+    pub fn command(args: &[&str]) -> Finished {
+        run(clean(&mut Command::new(binary())).args(args))
+    }
+
+    /// A command that speaks to this gate: `reload`.
+    #[track_caller]
+    pub fn tell(&self, args: &[&str]) -> Finished {
+        run(clean(&mut Command::new(binary())).env("PORTCULLIS_DATA", self.data.path()).args(args))
+    }
+
+    pub fn proxy(&self) -> SocketAddr {
+        self.addresses.proxy
+    }
+
+    pub fn proxy_tls(&self) -> SocketAddr {
+        self.addresses.proxy_tls
+    }
+
+    pub fn admin_address(&self) -> SocketAddr {
+        self.addresses.admin
+    }
+
+    pub fn token(&self) -> &'static str {
+        TOKEN
+    }
+
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Asks the Admin API, with the token.
+    #[track_caller]
+    pub fn admin(&self, method: &str, path: &str, json: &str) -> Answer {
+        let fields = [("Kong-Admin-Token", TOKEN), ("Content-Type", "application/json")];
+        http(self.addresses.admin, method, path, &fields, json.as_bytes())
+    }
+
+    /// A GET through the gate over plain HTTP.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Answer {
+        http(self.addresses.proxy, "GET", target, &[], b"")
+    }
+
+    /// Puts another content into the declarative file; nothing is read yet.
+    pub fn rewrite(&self, config: impl AsRef<[u8]>) {
+        fs::write(self.config.as_ref().expect("the gate has no declarative file"), config).unwrap();
+    }
+
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Everything that the gate has said on both streams.
+    pub fn said(&self) -> String {
+        self.process.output()
+    }
+
+    /// Waits until the gate has ended by itself.
+    #[track_caller]
+    pub fn finish(self) -> Finished {
+        self.process.finish(DEADLINE)
+    }
+}
+
+impl GateBuilder {
+    /// Sets a variable; the last value of a name counts.
+    pub fn env(mut self, name: &str, value: &str) -> GateBuilder {
+        self.env.retain(|(before, _)| before != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> GateBuilder {
+        self.env.retain(|(before, _)| before != name);
+        self
+    }
+
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    #[track_caller]
+    pub fn start(self) -> Gate {
+        let process = self.spawn();
+        let addresses = eventually(DEADLINE, || {
+            if let Some(line) = process.stdout().lines().find(|line| line.starts_with("ready ")) {
+                return Ok(Ok(line.to_owned()));
+            }
+            // A gate that has ended will not become ready: no need to wait for the deadline.
+            match process.exited() {
+                Some(status) => Ok(Err(format!("the gate ended ({status}) and was not ready\n{}", process.output()))),
+                None => Err(format!("no line `ready ..`\n{}", process.output())),
+            }
+        })
+        .and_then(|line| Addresses::parse(&line))
+        .unwrap_or_else(|reason| panic!("{reason}"));
+        Gate { addresses, process, data: self.data, config: self.config }
+    }
+
+    /// For a gate that must not start: waits until it has ended.
+    #[track_caller]
+    pub fn refuse(self) -> Finished {
+        self.spawn().finish(DEADLINE)
+    }
+
+    #[track_caller]
+    fn spawn(&self) -> Process {
+        let pairs = self.env.iter().map(|(name, value)| (name, value));
+        Process::spawn(clean(&mut Command::new(binary())).arg("start").envs(pairs))
+    }
+}
+
+/// Takes the settings of whoever runs the tests away: they are no part of a test.
+pub fn clean(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("KONG_") || text.starts_with("PORTCULLIS_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}

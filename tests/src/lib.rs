@@ -1,0 +1,33 @@
+//! The instruments of the black-box tests: the gate as a process, an origin that records what
+//! reaches it, and the real programs (curl, openssl, nginx) that the gate has to get on with.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "an instrument that breaks ends its test, with the place and the cause"
+)]
+
+mod certs;
+mod curl;
+mod eventually;
+mod gate;
+mod message;
+mod nginx;
+mod origin;
+mod process;
+mod python;
+mod temp_dir;
+mod token;
+mod wire;
+
+pub use certs::{Authority, Certificate};
+pub use curl::curl;
+pub use eventually::{DEADLINE, eventually};
+pub use gate::{Gate, GateBuilder, clean, workspace};
+pub use message::Answer;
+pub use nginx::Nginx;
+pub use origin::{Origin, Recorded, Reply};
+pub use process::{Finished, Process, run};
+pub use python::python;
+pub use temp_dir::TempDir;
+pub use token::{base64, hs256};
+pub use wire::{Wire, http, raw};

@@ -1,0 +1,26 @@
+//! The Python that has what the Kong cases need.
+
+use crate::{run, workspace};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// `TEST_PYTHON`, or the environment that ./test makes, or the system's own.
+#[track_caller]
+pub fn python() -> PathBuf {
+    let made = workspace().join("target/venv/bin/python");
+    let program = match std::env::var_os("TEST_PYTHON") {
+        Some(named) => PathBuf::from(named),
+        None if made.exists() => made,
+        None => PathBuf::from("python3"),
+    };
+    let finished = run(Command::new(&program).args(["-c", "import yaml, cryptography"]));
+    assert_eq!(
+        finished.code,
+        Some(0),
+        "{} lacks PyYAML or cryptography. ./test installs both, and so does:\n\
+         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography\n{}",
+        program.display(),
+        finished.stderr
+    );
+    program
+}

@@ -1,0 +1,19 @@
+//! Every black-box test in one binary: linking is what costs, and one link is enough.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at its first surprise")]
+
+#[path = "all/access_log.rs"]
+mod access_log;
+#[path = "all/change.rs"]
+mod change;
+#[path = "all/identity_headers.rs"]
+mod identity_headers;
+#[path = "all/instruments.rs"]
+mod instruments;
+#[path = "all/kong_cases.rs"]
+mod kong_cases;
+#[path = "all/proxying.rs"]
+mod proxying;
+#[path = "all/start.rs"]
+mod start;
+#[path = "all/tls.rs"]
+mod tls;

@@ -1,0 +1,161 @@
+//! Requests and answers pass whole: through a real nginx, with big and absent bodies, over
+//! connections that are used again.
+
+use tests::{Gate, Nginx, Origin, TempDir, Wire, curl, http, raw};
+
+const BIG: usize = 8 * 1024 * 1024;
+
+fn gate(url: &str) -> Gate {
+    Gate::start(format!(
+        "_format_version: \"3.0\"\nservices:\n- name: behind\n  url: {url}\n  routes:\n  - name: all\n    paths: [/]\n"
+    ))
+}
+
+/// Bytes that do not repeat, so that a lost or doubled block shows. (xorshift, always the same.)
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// `assert_eq!` would print both.
+#[track_caller]
+fn same(got: &[u8], expect: &[u8]) {
+    let differ = got.iter().zip(expect).position(|(a, b)| a != b);
+    assert!(got == expect, "{} bytes for {}, first difference at {differ:?}", got.len(), expect.len());
+}
+
+#[test]
+fn a_big_answer_of_nginx_arrives_whole() {
+    let nginx = Nginx::http("");
+    let content = noise(BIG);
+    nginx.write("big", &content);
+    let gate = gate(&format!("http://{}", nginx.address()));
+    same(&curl(&[&format!("http://{}/big", gate.proxy())]).expect_status(200).body, &content);
+    let https = format!("https://{}/big", gate.proxy_tls());
+    for version in ["--http1.1", "--http2"] {
+        same(&curl(&[version, "--insecure", &https]).expect_status(200).body, &content);
+    }
+}
+
+#[test]
+fn a_big_request_reaches_the_service_whole_through_nginx() {
+    let origin = Origin::answering(|request| tests::Reply::new(200, request.body.len().to_string()));
+    let nginx = Nginx::http(&format!("location / {{ proxy_pass {}; proxy_http_version 1.1; }}", origin.url()));
+    let gate = gate(&format!("http://{}", nginx.address()));
+    let (plain, secure) = (format!("http://{}/up", gate.proxy()), format!("https://{}/up", gate.proxy_tls()));
+    let content = noise(BIG);
+    let dir = TempDir::new();
+    let data = format!("@{}", dir.write("content", &content).display());
+    let chunked = ["--header", "Transfer-Encoding: chunked"];
+    let ways: [&[&str]; 4] = [
+        &[&plain],
+        &[&plain, chunked[0], chunked[1]],
+        &["--http1.1", "--insecure", &secure],
+        &["--http2", "--insecure", &secure],
+    ];
+    for way in ways {
+        let answer = curl(&[&["--request", "PUT", "--data-binary", &data], way].concat()).expect_status(200);
+        assert_eq!(answer.text(), BIG.to_string(), "{way:?}");
+        same(&origin.last().body, &content);
+    }
+}
+
+#[test]
+fn a_chunked_request_reaches_the_service_with_its_bytes() {
+    let origin = Origin::start();
+    let gate = gate(&origin.url());
+    let request = "POST /up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   3\r\nabc\r\n1;name=value\r\nd\r\n0\r\n\r\n";
+    raw(gate.proxy(), request).expect_status(200);
+    let seen = origin.last();
+    assert_eq!(seen.body, b"abcd");
+    // One framing only: with both, two readers see two requests (RFC 9112, 6.1).
+    assert!(seen.values("content-length").len() + seen.values("transfer-encoding").len() == 1, "{}", seen.text());
+}
+
+/// Whoever waits for `100 Continue` gets it, and the body is not lost.
+#[test]
+fn a_request_that_expects_100_continue_is_served() {
+    let origin = Origin::start();
+    let gate = gate(&origin.url());
+    let url = format!("http://{}/up", gate.proxy());
+    let args = ["--header", "Expect: 100-continue", "--expect100-timeout", "30", "--data-binary", "content", &url];
+    assert_eq!(curl(&args).expect_status(200).json()["body"], "content");
+}
+
+/// Answers without a body, each followed by another on the same connection: a byte too many or too
+/// few would be read as the next answer.
+#[test]
+fn answers_without_a_body_end_where_they_should() {
+    let nginx = Nginx::http("location /none { return 204; }\netag on;");
+    nginx.write("file", b"content");
+    let gate = gate(&format!("http://{}", nginx.address()));
+    let tag = gate.get("/file").expect_status(200).header("etag").unwrap().to_owned();
+
+    let mut wire = Wire::connect(gate.proxy());
+    wire.send("HEAD /file HTTP/1.1\r\nHost: h\r\n\r\n");
+    let head = wire.answer_to_head().expect_status(200);
+    assert_eq!(head.header("content-length"), Some("7"));
+    wire.send("GET /none HTTP/1.1\r\nHost: h\r\n\r\n");
+    let none = wire.answer().expect_status(204);
+    // RFC 9110, 8.6: never with 204.
+    assert_eq!((none.header("content-length"), none.header("transfer-encoding")), (None, None));
+    wire.send(format!("GET /file HTTP/1.1\r\nHost: h\r\nIf-None-Match: {tag}\r\n\r\n"));
+    let unchanged = wire.answer().expect_status(304);
+    assert_eq!(unchanged.header("etag"), Some(tag.as_str()));
+    wire.send("GET /file HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!(wire.answer().expect_status(200).text(), "content");
+}
+
+#[test]
+fn one_connection_to_the_service_carries_many_requests() {
+    let origin = Origin::start();
+    let gate = gate(&origin.url());
+    let mut wire = Wire::connect(gate.proxy());
+    for number in 0..50 {
+        wire.send(format!("GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!(wire.answer().expect_status(200).json()["path"], format!("/{number}"));
+    }
+    let used: Vec<usize> = origin.requests().iter().map(|request| request.connection).collect();
+    assert!(used.iter().all(|connection| *connection == used[0]), "{used:?}");
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let origin = Origin::start();
+    let gate = gate(&origin.url());
+    let mut wire = Wire::connect(gate.proxy());
+    wire.send((0..5).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n")).collect::<String>());
+    for number in 0..5 {
+        assert_eq!(wire.answer().expect_status(200).json()["path"], format!("/{number}"));
+    }
+}
+
+#[test]
+fn http_2_is_spoken_on_the_tls_port() {
+    let origin = Origin::start();
+    let gate = gate(&origin.url());
+    let url = format!("https://{}/a?b=c", gate.proxy_tls());
+    let answer = curl(&["--http2", "--insecure", "--data", "content", &url]).expect_status(200);
+    assert_eq!(answer.version, "2");
+    let seen = answer.json();
+    assert_eq!((&seen["path"], &seen["query"], &seen["body"]), (&"/a".into(), &"b=c".into(), &"content".into()));
+    assert_eq!(seen["headers"]["x-forwarded-proto"], "https");
+}
+
+#[test]
+fn a_service_that_is_down_is_a_502_or_503() {
+    // Bound and closed again: nobody listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gate = gate(&format!("http://{address}"));
+    let status = http(gate.proxy(), "GET", "/", &[], b"").status;
+    assert!(matches!(status, 502 | 503), "{status}");
+}
