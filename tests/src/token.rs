@@ -30,9 +30,9 @@ fn encode(bytes: &[u8], alphabet: &[u8; 64]) -> String {
     let mut text = String::new();
     for group in bytes.chunks(3) {
         let padded = [group[0], *group.get(1).unwrap_or(&0), *group.get(2).unwrap_or(&0)];
-        let number = u32::from(padded[0]) << 16 | u32::from(padded[1]) << 8 | u32::from(padded[2]);
+        let number = u32::from_be_bytes([0, padded[0], padded[1], padded[2]]);
         for position in 0..=group.len() {
-            text.push(char::from(alphabet[(number >> (18 - 6 * position) & 63) as usize]));
+            text.push(char::from(alphabet[((number >> (18 - 6 * position)) & 63) as usize]));
         }
     }
     text

@@ -81,9 +81,11 @@ fn names_word(text: &str, name: &str) -> bool {
 
 #[test]
 fn the_rules_see_what_breaks_them() {
-    let text = "see `crates/net/src/tls.rs` and `GET /status`, `/config`,\n```\n`no/block`\n```\n`application/json` `a/*.rs` `docs/`";
+    let text = "see `crates/net/src/tls.rs` and `GET /status`, `/config`,\n```\n`no/block`\n```\n\
+                `application/json` `a/*.rs` `docs/`";
     assert_eq!(named_paths(text), ["crates/net/src/tls.rs", "docs/"]);
-    let manifest = "[workspace]\na = 1\n\n[workspace.dependencies]\nnet = { path = \"crates/net\" }\n\nhttp = \"1\"\n[profile.dev]\nb = 2\n";
+    let manifest = "[workspace]\na = 1\n\n[workspace.dependencies]\nnet = { path = \"crates/net\" }\n\n\
+                    http = \"1\"\n[profile.dev]\nb = 2\n";
     assert_eq!(foreign_dependencies(manifest), ["http"]);
     assert!(names_word("- `http`: the common language", "http"));
     assert!(!names_word("http-body, my_http", "http"));

@@ -120,10 +120,7 @@ impl FromStr for Algorithm {
 
     /// Names are compared byte for byte: RFC 7515 section 4.1.1 makes `alg` case-sensitive.
     fn from_str(name: &str) -> Result<Algorithm, UnknownAlgorithm> {
-        Algorithm::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == name)
-            .ok_or(UnknownAlgorithm)
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or(UnknownAlgorithm)
     }
 }
 
@@ -147,8 +144,8 @@ mod tests {
     #[test]
     fn other_names_are_unknown() {
         for name in [
-            "", "none", "None", "NONE", "nOnE", "hs256", "HS256 ", " HS256", "HS256\0", "HS1",
-            "ES256K", "ES521", "EDDSA", "Ed25519", "Ed448", "RSA1_5", "A256KW", "dir",
+            "", "none", "None", "NONE", "nOnE", "hs256", "HS256 ", " HS256", "HS256\0", "HS1", "ES256K", "ES521",
+            "EDDSA", "Ed25519", "Ed448", "RSA1_5", "A256KW", "dir",
         ] {
             assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm), "{name:?}");
         }

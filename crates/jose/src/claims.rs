@@ -74,11 +74,7 @@ pub fn already_valid(claims: &Object, now: f64, leeway: Leeway) -> Result<Option
 
 /// Checks that `iat`, where it is present, is not in the future, and returns it (RFC 7519 section
 /// 4.1.6).
-pub fn already_issued(
-    claims: &Object,
-    now: f64,
-    leeway: Leeway,
-) -> Result<Option<f64>, ClaimError> {
+pub fn already_issued(claims: &Object, now: f64, leeway: Leeway) -> Result<Option<f64>, ClaimError> {
     match numeric_date(claims, "iat")? {
         Some(iat) if now + leeway.0 < iat => Err(ClaimError::IssuedInTheFuture),
         iat => Ok(iat),
@@ -103,8 +99,7 @@ pub fn meant_for<S: AsRef<str>>(claims: &Object, accepted: &[S]) -> Result<(), C
         None => return Err(ClaimError::Missing("aud")),
         Some(Value::String(audience)) => accepts(audience),
         Some(Value::Array(audiences)) => {
-            audiences.iter().all(Value::is_string)
-                && audiences.iter().filter_map(Value::as_str).any(accepts)
+            audiences.iter().all(Value::is_string) && audiences.iter().filter_map(Value::as_str).any(accepts)
         }
         Some(_) => false,
     };
@@ -193,11 +188,7 @@ mod tests {
 
     #[test]
     fn leeway_counts_once_and_is_capped() {
-        let rules = |seconds| Rules {
-            require_exp: false,
-            leeway: Leeway::seconds(seconds),
-            ..Rules::default()
-        };
+        let rules = |seconds| Rules { require_exp: false, leeway: Leeway::seconds(seconds), ..Rules::default() };
         for (claims, seconds, expect) in [
             (r#"{"exp":991}"#, 10, Ok(())),
             (r#"{"exp":990}"#, 10, Err(ClaimError::Expired)),

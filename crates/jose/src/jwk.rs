@@ -146,10 +146,7 @@ impl Jwk {
 
 impl fmt::Debug for Jwk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jwk")
-            .field("kid", &self.kid)
-            .field("algorithm", &self.algorithm)
-            .finish_non_exhaustive()
+        f.debug_struct("Jwk").field("kid", &self.kid).field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
 
@@ -210,10 +207,7 @@ fn key_id(members: &Object) -> Result<Option<String>, JwkError> {
     }
 }
 
-fn optional_text<'m>(
-    members: &'m Object,
-    name: &'static str,
-) -> Result<Option<&'m str>, JwkError> {
+fn optional_text<'m>(members: &'m Object, name: &'static str) -> Result<Option<&'m str>, JwkError> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

@@ -18,8 +18,8 @@ pub const MAX_KEY_ID: usize = 256;
 /// Why a text is no token to verify. Nothing of the token is repeated in it.
 ///
 /// A token with several faults is refused for the first of them in this order: `TooLong`, `Json`,
-/// `Algorithm`, `Claims`, `Signature`, `KeyId`, `Critical`, `Header`. The middle three steps are in
-/// the order in which Kong's jwt plugin makes them.
+/// `Algorithm`, `Claims`, `Signature`, `KeyId`, `Critical`, `Header`. Those from `Json` to
+/// `Signature` are in the order in which Kong's jwt plugin finds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// The token is longer than [`MAX_TOKEN`].
@@ -31,7 +31,7 @@ pub enum ParseError {
     /// `alg` is missing, no string, or no supported algorithm. `none` is not one.
     #[error("the header names no supported algorithm")]
     Algorithm,
-    /// The claims are JSON, but not an object (RFC 7519 section 7.2).
+    /// The claims are absent, or JSON but not an object (RFC 7519 section 7.2).
     #[error("the claims are not an object")]
     Claims,
     /// The signature part is empty or not base64url.
@@ -120,7 +120,10 @@ impl<'a> Compact<'a, Object> {
     pub fn parse_jwt(token: &'a str) -> Result<Jwt<'a>, ParseError> {
         let parts = Parts::split(token)?;
         let header = parts.header()?;
-        let claims = json::value(&parts.payload()?).map_err(Malformed::Claims)?;
+        let claims = match parts.payload()?.as_slice() {
+            [] => Value::Null,
+            text => json::value(text).map_err(Malformed::Claims)?,
+        };
         parts.compact(header, || match claims {
             Value::Object(claims) => Ok(claims),
             _ => Err(ParseError::Claims),
@@ -330,13 +333,10 @@ mod tests {
             ("x", "=*", "=*", Some(Malformed::Header(syntax).into())),
             ("[]", "{}", "s", Some(Malformed::Header(JsonError::NotAnObject).into())),
             ("\"HS256\"", "{}", "s", Some(Malformed::Header(JsonError::NotAnObject).into())),
-            (
-                r#"{"alg":"HS256","alg":"HS256"}"#, "{}", "s",
-                Some(Malformed::Header(JsonError::Duplicate).into()),
-            ),
+            (r#"{"alg":"HS256","alg":"HS256"}"#, "{}", "s", Some(Malformed::Header(JsonError::Duplicate).into())),
             (HS, "= e30", "s", Some(Malformed::PayloadEncoding.into())),
             (HS, "=e31", "s", Some(Malformed::PayloadEncoding.into())), // trailing bits
-            (HS, "=", "s", Some(Malformed::Claims(syntax).into())),
+            (HS, " ", "s", Some(Malformed::Claims(syntax).into())),
             (HS, "{", "s", Some(Malformed::Claims(syntax).into())),
             (HS, r#"{"a":{"b":1,"b":1}}"#, "s", Some(Malformed::Claims(JsonError::Duplicate).into())),
             ("{}", "{", "=", Some(Malformed::Claims(syntax).into())),
@@ -355,6 +355,8 @@ mod tests {
             (r#"{"alg":"RSA-OAEP"}"#, "{}", "s", Some(ParseError::Algorithm)),
             // (3) claims
             (HS, "[]", "=", Some(ParseError::Claims)),
+            (HS, "=", "s", Some(ParseError::Claims)),
+            (HS, "=", "=", Some(ParseError::Claims)),
             (HS, "null", "s", Some(ParseError::Claims)),
             (HS, "\"{}\"", "s", Some(ParseError::Claims)),
             // (4) signature

@@ -59,6 +59,11 @@ impl Configuration {
         table.rows.get(*table.by_id.get(&id)?)
     }
 
+    /// The row that stood at this place of the document.
+    pub fn at(&self, place: &Place) -> Option<&Row> {
+        self.tables.values().flat_map(|table| &table.rows).find(|row| row.place == *place)
+    }
+
     /// The row with this identity or endpoint key.
     pub fn find(&self, kind: &EntityKind, key: &str) -> Option<&Row> {
         if let Ok(id) = Uuid::try_parse(key)

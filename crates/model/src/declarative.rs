@@ -25,11 +25,16 @@ pub struct Context<'a> {
 pub fn read_text(text: &str, context: Context) -> Result<Configuration, (Invalid, Option<Node>)> {
     let node = document::parse(text)
         .map_err(|error| (Invalid::unreadable(format!("failed parsing declarative configuration: {error}")), None))?;
-    let hash = jose::digest::sha256_hex(text.as_bytes());
-    match read_value(node.to_value(), hash.get(..32).unwrap_or_default(), context) {
+    match read_value(node.to_value(), &hash(text), context) {
         Ok(configuration) => Ok(configuration),
         Err(invalid) => Err((invalid, Some(node))),
     }
+}
+
+/// 32 hexadecimal digits that change with a document's text.
+pub fn hash(text: &str) -> String {
+    let digest = jose::digest::sha256_hex(text.as_bytes());
+    digest.get(..32).unwrap_or_default().to_owned()
 }
 
 /// Reads a document that is parsed already.

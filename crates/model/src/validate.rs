@@ -1,7 +1,6 @@
 //! Rules over the whole set: references lead somewhere, names are unique, plugins exist and fit.
 
 use crate::declarative::{Draft, Wanted};
-use crate::entity;
 use crate::invalid::{Invalid, Offence};
 use schema::{Catalog, Map, Value, Violations, json};
 use std::collections::{HashMap, HashSet};
@@ -18,7 +17,7 @@ pub(crate) fn whole(mut drafts: Vec<Draft>, mut invalid: Invalid, catalog: &Cata
     for (draft, found) in drafts.iter().zip(&mut found) {
         match draft.kind.name {
             "plugins" => placement(draft, catalog, found),
-            "routes" => stream(draft, found),
+            "routes" | "services" => carried(draft, found),
             _ => {}
         }
     }
@@ -154,23 +153,24 @@ fn placement(draft: &Draft, catalog: &Catalog, found: &mut Violations) {
     }
 }
 
-/// Stream routes are refused by name: half a gate would be worse than none.
-fn stream(draft: &Draft, found: &mut Violations) {
+/// What the gate does not carry is refused by name: half a gate would be worse than none.
+fn carried(draft: &Draft, found: &mut Violations) {
+    const CARRIED: &[&str] = &["http", "https"];
+    let name = || match draft.json.get("name").and_then(Value::as_str) {
+        Some(name) => name.to_owned(),
+        None => draft.id.to_string(),
+    };
     let protocols = draft.json.get("protocols").and_then(Value::as_array).into_iter().flatten();
-    let stream: Vec<&str> = protocols
-        .filter_map(Value::as_str)
-        .filter(|protocol| matches!(*protocol, "tcp" | "tls" | "tls_passthrough" | "udp"))
-        .collect();
-    if !stream.is_empty() {
-        let name = draft.json.get("name").and_then(Value::as_str).map_or_else(|| draft.id.to_string(), str::to_owned);
-        found.add(
-            "protocols",
-            format!("route '{name}' is a stream route ({}): this gate carries http, https, grpc and grpcs", stream.join(", ")),
-        );
+    let other: Vec<&str> =
+        protocols.filter_map(Value::as_str).filter(|protocol| !CARRIED.contains(protocol)).collect();
+    if let (Some(first), "routes") = (other.first(), draft.kind.name) {
+        let kind = if first.starts_with("grpc") { "gRPC" } else { "stream" };
+        let text = format!("route '{}' is a {kind} route ({}): this gate carries http and https", name(), other.join(", "));
+        found.add("protocols", text);
     }
-}
-
-/// The kinds an entity of this kind may be nested in, for documents and paths.
-pub fn parents(kind: &'static entity::EntityKind) -> impl Iterator<Item = &'static str> {
-    kind.references().map(|(_, parent)| parent)
+    if let ("services", Some(protocol)) = (draft.kind.name, draft.json.get("protocol").and_then(Value::as_str))
+        && !CARRIED.contains(&protocol)
+    {
+        found.add("protocol", format!("service '{}' speaks {protocol}: this gate carries http and https", name()));
+    }
 }

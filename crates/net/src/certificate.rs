@@ -114,6 +114,11 @@ pub fn parse_chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, Certificat
     Ok(chain)
 }
 
+/// The certificates of authorities that the operating system trusts.
+pub fn system_authorities() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
 fn parse_key(pem: &str) -> Result<PrivateKeyDer<'static>, CertificateError> {
     // Both encrypted forms would otherwise surface as "no key" and as "bad base64".
     if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {

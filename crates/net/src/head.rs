@@ -96,7 +96,7 @@ fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), HeadError>
     let coding = codings.next();
     if let Some(coding) = coding
         && (version != Version::HTTP_11
-            
+            || codings.next().is_some()
             || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
         return Err(HeadError::TransferEncoding);

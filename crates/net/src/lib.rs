@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
+pub mod accept;
 pub mod certificate;
 mod dns;
 pub mod egress;
@@ -14,6 +15,12 @@ pub mod forwarded;
 mod handshake;
 pub mod head;
 pub mod listen;
+pub mod mount;
 pub mod server_tls;
 pub mod tls;
 pub mod upstream_tls;
+
+// TLS configurations are made here and handed around by others, who need their names and nothing else.
+pub use rustls::sign::CertifiedKey;
+pub use rustls::{ClientConfig, ServerConfig};
+pub use rustls_pki_types::CertificateDer;

@@ -1,1 +1,94 @@
 //! Every bundled plugin, one file each.
+//!
+//! A plugin is a file with its configuration, its behaviour and its tests, and one line in [`PLUGINS`].
+
+mod acl;
+mod basic_auth;
+mod correlation_id;
+mod jwt;
+mod key_auth;
+mod request_termination;
+
+use proxy::authenticate::Authenticate;
+use proxy::plugin::Definition;
+use schema::Catalog;
+
+/// The plugins of this build.
+pub static PLUGINS: &[Definition] = &[
+    Definition::of::<correlation_id::CorrelationId>(),
+    Definition::of::<Authenticate<jwt::Jwt>>(),
+    Definition::of::<Authenticate<key_auth::KeyAuth>>(),
+    Definition::of::<Authenticate<basic_auth::BasicAuth>>(),
+    Definition::of::<acl::Acl>(),
+    Definition::of::<request_termination::RequestTermination>(),
+];
+
+/// The schemas of the plugins that `enabled` lets in.
+pub fn catalog(enabled: impl Fn(&str) -> bool) -> Catalog {
+    let enabled = PLUGINS.iter().filter(|definition| enabled(definition.name));
+    Catalog { plugins: enabled.map(Definition::schema).collect() }
+}
+
+#[cfg(test)]
+mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schema::{Value, json};
+    use std::{fs, path::Path};
+
+    /// Every plugin's schema, beside what a running Kong 3.9.3 answered.
+    #[test]
+    fn schemas_are_kongs() {
+        let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kong/oracle/schemas/plugins");
+        for definition in PLUGINS {
+            let recorded = fs::read_to_string(oracle.join(format!("{}.json", definition.name))).unwrap();
+            let mut recorded: Value = serde_json::from_str(&recorded).unwrap();
+            let mut ours = definition.schema().to_kong();
+            for document in [&mut recorded, &mut ours] {
+                comparable(document);
+            }
+            assert_eq!(ours, recorded, "{}", definition.name);
+        }
+    }
+
+    /// Drops descriptions and what says nothing (`required: false`).
+    fn comparable(value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                map.remove("description");
+                map.retain(|key, value| !(key == "required" && value == &json!(false)));
+                map.values_mut().for_each(comparable);
+            }
+            Value::Array(items) => items.iter_mut().for_each(comparable),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn odd_values_are_refused_and_never_panic() {
+        for definition in PLUGINS {
+            for odd in [json!(null), json!(1), json!("x"), json!([]), json!([1]), json!({"a": {}})] {
+                for field in definition.schema().config.fields {
+                    let mut config = json!({ (field.name): odd });
+                    // Whatever the schema accepts, the plugin must be able to read.
+                    if definition.schema().config.read(&mut config).is_ok()
+                        && let Err(violations) = definition.build(config.clone())
+                    {
+                        let text = violations.message();
+                        assert!(!text.contains("invalid type"), "{} {config}: {text}", definition.name);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_options_are_refused() {
+        for definition in PLUGINS {
+            let violations = definition.schema().config.read(&mut json!({"colour": 1})).unwrap_err();
+            assert_eq!(violations.to_json()["colour"], json!("unknown field"), "{}", definition.name);
+        }
+    }
+}

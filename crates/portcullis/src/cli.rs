@@ -157,8 +157,8 @@ const START: &str = "\
 Run the gate until it is told to stop.
 
 The gate checks its settings and its whole configuration first, and does not listen before both are right. \
-Every mistake is reported, each with its place. It runs in the foreground and tells of itself on standard \
-error.
+Every mistake is reported, each with its place. It runs in the foreground. Once it \
+listens it prints a line that begins with `ready` to standard output; it tells of itself on standard error.
 
 SIGTERM and SIGINT stop it: it takes no new connections and waits for requests under way, at most \
 stop_timeout_s seconds. SIGHUP lets it read its configuration file again, as `portcullis reload` does.";
@@ -180,8 +180,10 @@ Files:
   ./portcullis.toml         the settings file, if it exists and neither --settings
                             nor PORTCULLIS_SETTINGS names another
   .portcullis/              the data directory (setting data)
-  .portcullis/admin-token   the token of the Admin API, made at the first start if
+  .portcullis/admin_token   the token of the Admin API, made at the first start if
                             the setting admin_token is not set
+  .portcullis/addresses.json, .portcullis/portcullis.pid
+                            where the running gate listens, and its process id
 
 Exit codes:
   0  stopped as it was told to
@@ -209,8 +211,8 @@ Examples:
 
 Exit codes:
   0  the gate would accept the file (there may be warnings)
-  1  it would refuse the file, or the file cannot be read
-  2  the command line is not right";
+  1  it would refuse the file
+  2  the command line is not right, or the file cannot be read";
 
 const RELOAD: &str = "\
 Let the running gate read its configuration file again.

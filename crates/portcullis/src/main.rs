@@ -1,1 +1,43 @@
-fn main() {}
+//! `portcullis`: the gateway, and the commands around it.
+
+mod cautions;
+mod cli;
+mod commands;
+mod conduct;
+mod control;
+mod data_dir;
+mod gate;
+mod logging;
+mod report;
+mod run;
+mod settings;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Measured: the least work per request, and the least memory per idle connection.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let mut out = io::stdout();
+    let result = match Cli::parse().command {
+        Command::Start(flags) => return run::run(&flags),
+        Command::Check(flags) => return commands::check::run(&flags, &mut out),
+        Command::Reload(flags) => return commands::reload::run(&flags, &mut out),
+        Command::Version => commands::version::run(&mut out).map_err(|error| error.to_string()),
+        Command::New(flags) => {
+            commands::new::run(&flags, getrandom::fill, &mut out).map_err(|error| error.to_string())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            // Nothing is left to do where even the error cannot be written.
+            let _ = writeln!(io::stderr(), "{text}");
+            ExitCode::from(cli::EXIT_FAILED)
+        }
+    }
+}

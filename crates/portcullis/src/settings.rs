@@ -30,7 +30,7 @@ pub use problem::{SettingsErrors, Warning};
 pub use table::Settings;
 
 /// The file in the data directory that holds the token of the Admin API when `admin_token` is not set.
-pub const ADMIN_TOKEN_FILE: &str = "admin-token";
+pub const ADMIN_TOKEN_FILE: &str = "admin_token";
 
 /// The settings file that is read when no other one is named, from the working directory.
 pub const DEFAULT_FILE: &str = "portcullis.toml";
@@ -157,12 +157,14 @@ mod tests {
             "KONG_DECLARATIVE_CONFIG_STRING={}",
             &["portcullis.toml:1 declarative_config and KONG_DECLARATIVE_CONFIG_STRING"],
         );
+        check_wrong("", "", "KONG_TRUSTED_IPS=10.0.0.0/40", &["\n  KONG_TRUSTED_IPS: \"10.0.0.0/40\""]);
+        check_wrong("real_ip_header = \"proxy_protocol\"", "", "", &["real_ip_header: \"proxy_protocol\""]);
         check_wrong("", "", "KONG_PREFIX=/a\nKONG_DATA=/b", &["KONG_PREFIX", "KONG_DATA"]);
         check_wrong("", "", "PORTCULLIS_ADMIN_TOKEN=", &["PORTCULLIS_ADMIN_TOKEN: it is empty"]);
         check_wrong("", "", "KONG_SSL_CERT={vault://env/cert}", &["KONG_SSL_CERT", "vault"]);
         check_wrong("proxy_access_log = \"a.log basic\"", "", "", &["access_log_format"]);
         check_wrong(
-            "log_level = info\nproxy_listen = 0.0.0.0:8000\nworkers = = 1\n",
+            "log_level = info\nproxy_listen = 0.0.0.0:8000\nworkers 1\n",
             "",
             "",
             &[
@@ -216,9 +218,12 @@ mod tests {
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert_eq!(settings.admin_token.as_ref().map(Secret::expose), Some("hunter2-hunter2-hunter2"));
 
-        for (file, flags) in
-            [("admin_token = \"hunter2 with spaces\"", ""), ("admin_token = hunter2", ""), ("", "admin_tokn=hunter2")]
-        {
+        for (file, flags) in [
+            ("admin_token = \"hunter2 with spaces\"", ""),
+            ("admin_token = hunter2", ""),
+            ("admin_token: hunter2==", ""),
+            ("", "admin_tokn=hunter2"),
+        ] {
             let errors = load(file, flags, "").expect_err("a mistake");
             assert!(!errors.contains("hunter2"), "{errors}");
         }

@@ -14,6 +14,8 @@ const FEW: usize = 4;
 /// The groups at one node of a path tree.
 #[derive(Debug)]
 pub(crate) enum Cell {
+    /// By far the most frequent, so it shall not lead to another place in memory.
+    One(u32),
     /// Sorted by rank.
     List(Box<[u32]>),
     Split(Box<Split>),
@@ -47,6 +49,12 @@ enum Attribute {
     Sni,
 }
 
+impl Default for Cell {
+    fn default() -> Self {
+        Self::List(Box::default())
+    }
+}
+
 impl Cell {
     pub(crate) fn new(ranks: Vec<u32>, groups: &[Group]) -> Self {
         Self::divide(ranks, groups, Attribute::Header)
@@ -55,14 +63,14 @@ impl Cell {
     fn divide(mut ranks: Vec<u32>, groups: &[Group], by: Attribute) -> Self {
         ranks.sort_unstable();
         ranks.dedup();
-        if ranks.len() <= FEW {
-            return Self::List(ranks.into());
+        match ranks.as_slice() {
+            [one] => return Self::One(*one),
+            few if few.len() <= FEW => return Self::List(ranks.into()),
+            _ => {}
         }
         let best = ranks.first().copied().unwrap_or(u32::MAX);
         let mut rest = Vec::new();
-        let with_groups = ranks
-            .iter()
-            .filter_map(|&rank| Some((rank, groups.get(rank as usize)?)));
+        let with_groups = ranks.iter().filter_map(|&rank| Some((rank, groups.get(rank as usize)?)));
         let (next, keyed) = match by {
             Attribute::Header => {
                 let next = Some(Attribute::Method);
@@ -98,10 +106,7 @@ impl Cell {
                         }
                     }
                 }
-                let names = names
-                    .into_iter()
-                    .map(|(name, ranks)| (name, Self::List(sorted(ranks))))
-                    .collect();
+                let names = names.into_iter().map(|(name, ranks)| (name, Self::List(sorted(ranks)))).collect();
                 let all = all.into();
                 (None, Keyed::Sni { names, all })
             }
@@ -120,6 +125,7 @@ impl Cell {
     /// The best rank inside.
     pub(crate) fn best(&self) -> u32 {
         match self {
+            Self::One(rank) => *rank,
             Self::List(ranks) => ranks.first().copied().unwrap_or(u32::MAX),
             Self::Split(split) => split.best,
         }
@@ -128,6 +134,7 @@ impl Cell {
     /// Tries the groups that the request's headers, method and SNI lead to.
     pub(crate) fn visit(&self, search: &mut Search<'_, '_>) {
         match self {
+            Self::One(rank) => search.try_each(&[*rank]),
             Self::List(ranks) => search.try_each(ranks),
             Self::Split(split) if split.best < search.best => {
                 split.keyed.visit(search);
@@ -188,15 +195,8 @@ fn sorted(mut ranks: Vec<u32>) -> Box<[u32]> {
     ranks.into()
 }
 
-fn divide_each<K: std::hash::Hash + Eq>(
-    ranks: Map<K, Vec<u32>>,
-    groups: &[Group],
-    by: Attribute,
-) -> Map<K, Cell> {
-    ranks
-        .into_iter()
-        .map(|(key, ranks)| (key, Cell::divide(ranks, groups, by)))
-        .collect()
+fn divide_each<K: std::hash::Hash + Eq>(ranks: Map<K, Vec<u32>>, groups: &[Group], by: Attribute) -> Map<K, Cell> {
+    ranks.into_iter().map(|(key, ranks)| (key, Cell::divide(ranks, groups, by))).collect()
 }
 
 /// Puts each group under the values of one header, the one that the fewest others share.
@@ -210,8 +210,8 @@ fn by_header(members: Vec<(u32, &Group)>, groups: &[Group], rest: &mut Vec<u32>)
         }
     }
     let crowd = |header: &&Header| -> usize {
-        let count = |value: &Box<[u8]>| shared.get(&(&header.name, &**value)).copied();
-        header.plain.iter().filter_map(count).sum()
+        let keys = header.plain.iter().map(|value| (&header.name, &**value));
+        keys.filter_map(|key| shared.get(&key)).sum()
     };
     let mut names = Map::<HeaderName, Map<Box<[u8]>, Vec<u32>>>::default();
     for (rank, group) in &members {
@@ -225,10 +225,8 @@ fn by_header(members: Vec<(u32, &Group)>, groups: &[Group], rest: &mut Vec<u32>)
             values.entry(value.clone()).or_default().push(*rank);
         }
     }
-    let cells = names
-        .into_iter()
-        .map(|(name, values)| (name, divide_each(values, groups, Attribute::Method)))
-        .collect();
+    let cells =
+        names.into_iter().map(|(name, values)| (name, divide_each(values, groups, Attribute::Method))).collect();
     Keyed::Header(cells)
 }
 

@@ -18,10 +18,7 @@ use crate::rule::{Rule, RuleError};
 const PARTS: Uuid = Uuid::from_u128(0x7f14_5bf9_0dce_4f91_98eb_debb_ce4b_9f6b);
 
 /// All groups of all rules, the best first.
-pub(crate) fn groups(
-    rules: &[Rule],
-    precedence: Precedence,
-) -> Result<Vec<Group>, Vec<RuleError>> {
+pub(crate) fn groups(rules: &[Rule], precedence: Precedence) -> Result<Vec<Group>, Vec<RuleError>> {
     let mut compiler = Compiler::default();
     let mut groups = Vec::with_capacity(rules.len());
     for (rule, source) in rules.iter().enumerate() {
@@ -44,12 +41,7 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn add(
-        &mut self,
-        source: &Rule,
-        precedence: Precedence,
-        groups: &mut Vec<(crate::rank::Key, Group)>,
-    ) {
+    fn add(&mut self, source: &Rule, precedence: Precedence, groups: &mut Vec<(crate::rank::Key, Group)>) {
         let conditions = Conditions {
             methods: self.each("methods", &source.methods, |_, text| {
                 Method::from_bytes(text.as_bytes()).map_err(|_| format!("invalid method: '{text}'"))
@@ -82,11 +74,7 @@ impl Compiler {
                 ..criteria
             }
             .key(precedence);
-            let group = Group {
-                rule: self.rule,
-                conditions: Arc::clone(&conditions),
-                paths: part.paths,
-            };
+            let group = Group::new(self.rule, Arc::clone(&conditions), part.paths);
             groups.push((key, group));
         }
     }
@@ -98,24 +86,19 @@ impl Compiler {
                 self.error("headers", position, format!("invalid header name: '{name}'"));
                 continue;
             };
-            let mut header = Header {
-                name: parsed,
-                plain: Vec::new(),
-                regexes: Vec::new(),
-            };
+            let mut header = Header { name: parsed, plain: Vec::new(), regexes: Vec::new() };
             let field = format!("headers.{name}");
-            header.regexes = self.each(&field, values, |compiler, value| {
-                match value.strip_prefix("~*") {
+            header.regexes = self
+                .each(&field, values, |compiler, value| match value.strip_prefix("~*") {
                     Some(regex) => compiler.patterns.header(regex).map(Some),
                     None => {
                         header.plain.push(value.to_ascii_lowercase().into_bytes().into());
                         Ok(None)
                     }
-                }
-            })
-            .into_iter()
-            .flatten()
-            .collect();
+                })
+                .into_iter()
+                .flatten()
+                .collect();
             headers.push(header);
         }
         headers
@@ -124,11 +107,7 @@ impl Compiler {
     /// Splits the paths by kind and length, in the order in which each first occurs.
     fn parts(&mut self, source: &Rule) -> Vec<Part> {
         if source.paths.is_empty() {
-            return vec![Part {
-                id: source.id,
-                length: 0,
-                paths: Paths::Any,
-            }];
+            return vec![Part { id: source.id, length: 0, paths: Paths::Any }];
         }
         let mut order = Vec::new();
         let mut plain = BTreeMap::<usize, Vec<String>>::new();
@@ -183,12 +162,7 @@ impl Compiler {
     }
 
     fn error(&mut self, field: &str, position: usize, message: String) {
-        self.errors.push(RuleError {
-            rule: self.rule,
-            field: field.into(),
-            position,
-            message,
-        });
+        self.errors.push(RuleError { rule: self.rule, field: field.into(), position, message });
     }
 }
 
@@ -204,10 +178,7 @@ mod tests {
     use super::*;
 
     fn rule(paths: &[&str]) -> Rule {
-        Rule {
-            paths: paths.iter().map(ToString::to_string).collect(),
-            ..Rule::default()
-        }
+        Rule { paths: paths.iter().map(ToString::to_string).collect(), ..Rule::default() }
     }
 
     #[test]
@@ -250,10 +221,7 @@ mod tests {
             methods: strings(&["GET", "G T"]),
             hosts: strings(&["a.test", "a*b", "*"]),
             paths: strings(&["/a", "b", "~/(a"]),
-            headers: vec![
-                ("x y".into(), strings(&["1"])),
-                ("X-A".into(), strings(&["1", "~*("])),
-            ],
+            headers: vec![("x y".into(), strings(&["1"])), ("X-A".into(), strings(&["1", "~*("]))],
             snis: strings(&["a*b"]),
             ..Rule::default()
         };

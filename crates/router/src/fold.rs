@@ -11,10 +11,7 @@ pub(crate) struct Fold {
 
 impl Fold {
     pub(crate) fn new() -> Self {
-        Self {
-            buffer: [0; ON_STACK],
-            spill: Vec::new(),
-        }
+        Self { buffer: [0; ON_STACK], spill: Vec::new() }
     }
 
     /// The same bytes with ASCII letters in lower case; untouched if they are so already.

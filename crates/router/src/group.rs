@@ -13,8 +13,33 @@ use crate::pattern::Pattern;
 pub(crate) struct Group {
     /// The rule's place in the caller's list.
     pub(crate) rule: usize,
+    /// Whether the conditions ask for more than a host; most do not, and are then not read.
+    pub(crate) conditional: bool,
+    /// The length that all plain paths have, 0 if their escapes make them differ.
+    pub(crate) plain_length: usize,
     pub(crate) conditions: Arc<Conditions>,
     pub(crate) paths: Paths,
+}
+
+impl Group {
+    pub(crate) fn new(rule: usize, conditions: Arc<Conditions>, paths: Paths) -> Self {
+        let plain_length = match &paths {
+            Paths::Plain(paths) => {
+                let mut lengths = paths.iter().map(String::len);
+                let first = lengths.next().unwrap_or(0);
+                if lengths.all(|length| length == first) { first } else { 0 }
+            }
+            _ => 0,
+        };
+        let Conditions { methods, headers, snis, .. } = &*conditions;
+        Self {
+            rule,
+            conditional: !(methods.is_empty() && headers.is_empty() && snis.is_empty()),
+            plain_length,
+            conditions,
+            paths,
+        }
+    }
 }
 
 /// The paths of one group.
@@ -57,8 +82,7 @@ impl Header {
         if self.regexes.is_empty() {
             return false;
         }
-        std::str::from_utf8(bytes)
-            .is_ok_and(|text| self.regexes.iter().any(|regex| regex.is_match(text)))
+        std::str::from_utf8(bytes).is_ok_and(|text| self.regexes.iter().any(|regex| regex.is_match(text)))
     }
 }
 
@@ -67,12 +91,7 @@ impl Conditions {
     ///
     /// `sni` is `None` on a request that is not secure, and inside empty where the client named
     /// no server.
-    pub(crate) fn fit(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        sni: Option<Option<&[u8]>>,
-    ) -> bool {
+    pub(crate) fn fit(&self, method: &Method, headers: &HeaderMap, sni: Option<Option<&[u8]>>) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
             && self.fits_sni(sni)
             && self.headers.iter().all(|header| header.fits(headers))

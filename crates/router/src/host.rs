@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use crate::group::Group;
 use crate::hash::Map;
 use crate::name::Name;
-use crate::path::PathTree;
+use crate::path::{Forest, Tree};
 
-/// The path trees of all hosts.
+/// From host names to trees.
 #[derive(Debug, Default)]
 pub(crate) struct HostIndex {
     exact: Map<Box<[u8]>, Ports>,
@@ -23,13 +23,13 @@ pub(crate) struct HostIndex {
 /// The trees of one host name.
 #[derive(Debug, Default)]
 struct Ports {
-    any: Option<PathTree>,
+    any: Option<Tree>,
     /// Sorted by port.
-    own: Vec<(u16, PathTree)>,
+    own: Vec<(u16, Tree)>,
 }
 
 impl HostIndex {
-    pub(crate) fn new(groups: &[Group]) -> Self {
+    pub(crate) fn new(groups: &[Group], forest: &mut Forest) -> Self {
         let mut ranks = HashMap::<_, Vec<u32>>::new();
         for (rank, group) in (0..).zip(groups) {
             for host in &group.conditions.hosts {
@@ -38,7 +38,7 @@ impl HostIndex {
         }
         let mut index = Self::default();
         for (host, ranks) in ranks {
-            let tree = PathTree::new(ranks, groups);
+            let tree = forest.plant(ranks, groups);
             let ports = match &host.name {
                 Name::Exact(name) => index.exact.entry(name.clone()),
                 Name::Tail(tail) => {
@@ -63,21 +63,16 @@ impl HostIndex {
     }
 
     /// Hands over each tree that a host, in lower case and without a final dot, leads to.
-    pub(crate) fn each<'a>(
-        &'a self,
-        host: &[u8],
-        port: Option<u16>,
-        mut visit: impl FnMut(&'a PathTree),
-    ) {
-        let mut ports = |found: Option<&'a Ports>| {
+    pub(crate) fn each(&self, host: &[u8], port: Option<u16>, mut visit: impl FnMut(Tree)) {
+        let mut ports = |found: Option<&Ports>| {
             let Some(found) = found else { return };
             if let Some(port) = port
                 && let Ok(at) = found.own.binary_search_by_key(&port, |(own, _)| *own)
                 && let Some((_, tree)) = found.own.get(at)
             {
-                visit(tree);
+                visit(*tree);
             }
-            if let Some(tree) = &found.any {
+            if let Some(tree) = found.any {
                 visit(tree);
             }
         };

@@ -54,20 +54,17 @@ mod tests {
         let route_path = text("route_path");
         // a route needs something to match by
         let methods = if route_path.is_none() { vec!["GET".into()] } else { vec![] };
-        let rule = Rule {
-            methods,
-            paths: route_path.into_iter().map(String::from).collect(),
-            ..Rule::default()
-        };
+        let rule = Rule { methods, paths: route_path.into_iter().map(String::from).collect(), ..Rule::default() };
         let router = Router::new(vec![rule]).expect("a valid rule");
         let path = normalize(text("request_path").expect("request_path"));
+        let headers = HeaderMap::new();
         let found = router
             .find(&Query {
                 method: &Method::GET,
                 host: "a.test",
                 port: None,
                 path: &path,
-                headers: &HeaderMap::new(),
+                headers: &headers,
                 sni: None,
                 secure: false,
             })

@@ -28,7 +28,7 @@
 //!    divided once more by the value of one of their headers, by method, and by SNI, again through
 //!    hash maps.
 //!
-//! Every tree node and every map knows the best rank below it; what cannot beat the candidate in
+//! Every tree node and every division knows the best rank below it; what cannot beat the candidate in
 //! hand is not entered. What remains after the three steps is tested in order of rank, and the
 //! first that fits ends the list.
 //!
@@ -56,7 +56,7 @@ use std::sync::Arc;
 
 use group::Group;
 use host::HostIndex;
-use path::PathTree;
+use path::{Forest, Tree};
 
 pub use join::{join_v0, join_v1};
 pub use normalize::normalize;
@@ -70,7 +70,9 @@ pub struct Router {
     /// A group's place in this list is its rank.
     groups: Arc<[Group]>,
     hosts: Arc<HostIndex>,
-    anywhere: Arc<PathTree>,
+    forest: Arc<Forest>,
+    /// The groups without a host.
+    anywhere: Tree,
 }
 
 impl Router {
@@ -88,29 +90,20 @@ impl Router {
     /// # Errors
     ///
     /// As [`Router::new`].
-    pub fn with_precedence(
-        rules: Vec<Rule>,
-        precedence: Precedence,
-    ) -> Result<Self, Vec<RuleError>> {
+    pub fn with_precedence(rules: Vec<Rule>, precedence: Precedence) -> Result<Self, Vec<RuleError>> {
         let groups = compile::groups(&rules, precedence)?;
         let every = 0..u32::try_from(groups.len()).unwrap_or(u32::MAX);
-        let hosts = HostIndex::new(&groups);
-        let without_host = every.filter(|&rank| {
-            groups
-                .get(rank as usize)
-                .is_some_and(|g| g.conditions.hosts.is_empty())
-        });
-        let anywhere = PathTree::new(without_host.collect(), &groups);
-        Ok(Self {
-            groups: groups.into(),
-            hosts: Arc::new(hosts),
-            anywhere: Arc::new(anywhere),
-        })
+        let mut forest = Forest::default();
+        let hosts = HostIndex::new(&groups, &mut forest);
+        let without_host =
+            every.filter(|&rank| groups.get(rank as usize).is_some_and(|g| g.conditions.hosts.is_empty()));
+        let anywhere = forest.plant(without_host.collect(), &groups);
+        Ok(Self { groups: groups.into(), hosts: Arc::new(hosts), forest: Arc::new(forest), anywhere })
     }
 
     /// Finds the route that a request belongs to.
     pub fn find<'a>(&'a self, query: &Query<'a>) -> Option<Match<'a>> {
-        search::run(&self.groups, &self.hosts, &self.anywhere, query)
+        search::run(self, query)
     }
 
     /// The number of groups, that is of routes after those with several kinds of paths are split.

@@ -43,11 +43,7 @@ impl Name {
             Ok(Self::Head(head)) => head.last() == Some(&b'.') && head.len() > 1,
             Err(_) => false,
         };
-        if labels {
-            name
-        } else {
-            Err("invalid wildcard: must be placed at leftmost or rightmost label".into())
-        }
+        if labels { name } else { Err("invalid wildcard: must be placed at leftmost or rightmost label".into()) }
     }
 
     /// Whether a server name in lower case is meant by this one.
@@ -74,10 +70,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, port) = split_port(text)?;
-        Ok(Self {
-            name: Name::host(name)?,
-            port,
-        })
+        Ok(Self { name: Name::host(name)?, port })
     }
 }
 
@@ -93,10 +86,7 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
         return Ok((text, None));
     }
     let port = digits.parse().map_err(|_| "invalid port number")?;
-    Ok((
-        text.get(..after_bracket + colon).unwrap_or_default(),
-        Some(port),
-    ))
+    Ok((text.get(..after_bracket + colon).unwrap_or_default(), Some(port)))
 }
 
 #[cfg(test)]
@@ -104,9 +94,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<(Name, Option<u16>), &str>) {
-        let expected = expected
-            .map(|(name, port)| Host { name, port })
-            .map_err(String::from);
+        let expected = expected.map(|(name, port)| Host { name, port }).map_err(String::from);
         assert_eq!(Host::parse(text), expected, "{text}");
     }
 
@@ -135,10 +123,7 @@ mod tests {
         check("a*", Err(label));
         check("*", Err(label));
         check("a.*.test", Err(label));
-        check(
-            "*.a.*",
-            Err("invalid wildcard: must have at most one wildcard"),
-        );
+        check("*.a.*", Err("invalid wildcard: must have at most one wildcard"));
     }
 
     #[test]

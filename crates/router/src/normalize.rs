@@ -7,8 +7,27 @@ const fn stays(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'#' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*'
-                | b'+' | b',' | b'/' | b':' | b';' | b'=' | b'?' | b'@' | b'[' | b']'
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'#'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b'/'
+                | b':'
+                | b';'
+                | b'='
+                | b'?'
+                | b'@'
+                | b'['
+                | b']'
         )
 }
 
@@ -83,14 +102,9 @@ fn is_normal(path: &[u8]) -> bool {
     while let [byte, tail @ ..] = rest {
         let fine = match KINDS.get(usize::from(*byte)).copied() {
             Some(PLAIN) => true,
-            Some(SLASH) => !matches!(
-                tail,
-                [b'/', ..]
-                    | [b'.']
-                    | [b'.', b'/', ..]
-                    | [b'.', b'.']
-                    | [b'.', b'.', b'/', ..]
-            ),
+            Some(SLASH) => {
+                !matches!(tail, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
+            }
             Some(PERCENT) => {
                 escaped_byte(tail).is_some_and(|byte| !unreserved(byte))
                     && tail.iter().take(2).all(|digit| !digit.is_ascii_lowercase())

@@ -1,25 +1,41 @@
-//! The second step of a lookup: a radix tree over the bytes of paths.
+//! The second step of a lookup: radix trees over the bytes of paths.
+
+use std::ops::Range;
 
 use crate::cell::Cell;
 use crate::group::{Group, Paths};
 use crate::search::Search;
 
-/// All groups of one host, each at the place that the path of a request must pass.
+/// The path trees of all hosts.
+///
+/// They share three lists, because a walk over nodes that lie apart in memory waits for each: the
+/// lists of first bytes and of labels stay in the processor's cache even with many thousand routes.
+#[derive(Debug, Default)]
+pub(crate) struct Forest {
+    nodes: Vec<Node>,
+    /// The first byte of each node's label; those of the children of one node are sorted.
+    firsts: Vec<u8>,
+    labels: Vec<u8>,
+}
+
+/// The root of one tree.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tree(usize);
+
 #[derive(Debug)]
-pub(crate) struct PathTree {
+struct Node {
     /// What leads here from the parent, its first byte included.
-    label: Box<[u8]>,
-    /// The first bytes of the children's labels, sorted.
-    firsts: Box<[u8]>,
-    children: Box<[PathTree]>,
+    label: Range<u32>,
+    children: Range<u32>,
     /// The groups whose path or whose literal ends here.
     cell: Cell,
     /// The best rank here and below.
     best: u32,
 }
 
-impl PathTree {
-    pub(crate) fn new(ranks: Vec<u32>, groups: &[Group]) -> Self {
+impl Forest {
+    /// Adds a tree, with each group at the place that the path of a request must pass.
+    pub(crate) fn plant(&mut self, ranks: Vec<u32>, groups: &[Group]) -> Tree {
         let mut places = Vec::new();
         for rank in ranks {
             let Some(group) = groups.get(rank as usize) else {
@@ -37,54 +53,83 @@ impl PathTree {
         }
         places.sort_unstable();
         places.dedup();
-        Self::build(&places, 0, groups)
+        let root = self.nodes.len();
+        self.reserve(1);
+        self.fill(root, &places, 0, groups);
+        Tree(root)
     }
 
+    /// Makes room for nodes that must lie side by side.
+    fn reserve(&mut self, count: usize) -> Range<u32> {
+        let start = index(self.nodes.len());
+        self.nodes.extend((0..count).map(|_| Node {
+            label: 0..0,
+            children: 0..0,
+            cell: Cell::default(),
+            best: u32::MAX,
+        }));
+        self.firsts.resize(self.nodes.len(), 0);
+        start..index(self.nodes.len())
+    }
+
+    /// Builds one node and those below it, and returns the best rank among them.
+    ///
     /// `places` are sorted and agree in their first `depth` bytes.
-    fn build(places: &[(&[u8], u32)], depth: usize, groups: &[Group]) -> Self {
+    fn fill(&mut self, at: usize, places: &[(&[u8], u32)], depth: usize, groups: &[Group]) -> u32 {
         let common = match (places.first(), places.last()) {
-            (Some((first, _)), Some((last, _))) => {
-                first.iter().zip(*last).take_while(|(a, b)| a == b).count()
-            }
+            (Some((first, _)), Some((last, _))) => first.iter().zip(*last).take_while(|(a, b)| a == b).count(),
             _ => 0,
         };
         let label = places.first().and_then(|(path, _)| path.get(depth..common));
+        let label = label.unwrap_or_default();
+        let start = index(self.labels.len());
+        self.labels.extend_from_slice(label);
+        if let (Some(slot), Some(first)) = (self.firsts.get_mut(at), label.first()) {
+            *slot = *first;
+        }
         let ending = places.partition_point(|(path, _)| path.len() == common);
         let (here, below) = places.split_at(ending);
         let cell = Cell::new(here.iter().map(|(_, rank)| *rank).collect(), groups);
-        let children: Box<[Self]> = below
-            .chunk_by(|(a, _), (b, _)| a.get(common) == b.get(common))
-            .map(|chunk| Self::build(chunk, common, groups))
-            .collect();
-        let below_best = children.iter().map(|child| child.best).min();
-        Self {
-            label: label.unwrap_or_default().into(),
-            firsts: children
-                .iter()
-                .filter_map(|child| child.label.first().copied())
-                .collect(),
-            best: cell.best().min(below_best.unwrap_or(u32::MAX)),
-            children,
-            cell,
+        let chunks: Vec<_> = below.chunk_by(|(a, _), (b, _)| a.get(common) == b.get(common)).collect();
+        let label = start..index(self.labels.len());
+        let children = self.reserve(chunks.len());
+        let mut best = cell.best();
+        for (child, chunk) in children.clone().zip(chunks) {
+            best = best.min(self.fill(child as usize, chunk, common, groups));
         }
+        if let Some(node) = self.nodes.get_mut(at) {
+            *node = Node { label, children, cell, best };
+        }
+        best
     }
 
     /// Walks down the request's path and tries the groups it passes.
-    pub(crate) fn visit(&self, search: &mut Search<'_, '_>) {
-        let mut node = self;
+    pub(crate) fn visit(&self, tree: Tree, search: &mut Search<'_, '_>) {
+        let mut next = self.nodes.get(tree.0);
         let mut rest = search.query.path.as_bytes();
-        while node.best < search.best {
-            let Some(behind) = rest.strip_prefix(&*node.label) else {
+        while let Some(node) = next
+            && node.best < search.best
+        {
+            let label = self.labels.get(span(&node.label)).unwrap_or_default();
+            let Some(behind) = rest.strip_prefix(label) else {
                 return;
             };
             rest = behind;
             node.cell.visit(search);
-            let next = rest
+            let firsts = self.firsts.get(span(&node.children)).unwrap_or_default();
+            next = rest
                 .first()
-                .and_then(|byte| node.firsts.binary_search(byte).ok())
-                .and_then(|at| node.children.get(at));
-            let Some(next) = next else { return };
-            node = next;
+                .and_then(|byte| firsts.binary_search(byte).ok())
+                .and_then(|at| self.nodes.get(node.children.start as usize + at));
         }
     }
+}
+
+/// Places are kept in 32 bits: a configuration of four gigabytes of paths would not be read.
+fn index(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+fn span(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
 }

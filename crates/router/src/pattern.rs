@@ -1,7 +1,8 @@
 //! Regular expressions of routes, and the literal that each must begin with.
 
 use regex::{Regex, RegexBuilder};
-use regex_syntax::hir::{Hir, HirKind, Look};
+use regex_syntax::hir::literal::Extractor;
+use regex_syntax::hir::{Hir, Look};
 
 use crate::hash::Map;
 use crate::normalize::spelled_literal;
@@ -33,15 +34,8 @@ impl Patterns {
         let prefix = regex_syntax::parse(&anchored)
             .ok()
             .filter(|hir| hir.properties().look_set_prefix().contains(Look::Start))
-            .map(|hir| {
-                let mut literal = Vec::new();
-                leading_literal(&hir, &mut literal);
-                spelled_literal(&literal)
-            });
-        let pattern = Pattern {
-            regex,
-            prefix: prefix.unwrap_or_default(),
-        };
+            .map(|hir| leading_literal(&hir));
+        let pattern = Pattern { regex, prefix: prefix.unwrap_or_default() };
         self.paths.insert(text.into(), pattern.clone());
         Ok(pattern)
     }
@@ -51,10 +45,7 @@ impl Patterns {
         if let Some(known) = self.headers.get(text) {
             return Ok(known.clone());
         }
-        let regex = RegexBuilder::new(text)
-            .case_insensitive(true)
-            .build()
-            .map_err(|error| refusal(text, &error))?;
+        let regex = RegexBuilder::new(text).case_insensitive(true).build().map_err(|error| refusal(text, &error))?;
         self.headers.insert(text.into(), regex.clone());
         Ok(regex)
     }
@@ -68,28 +59,11 @@ fn refusal(text: &str, error: &regex::Error) -> String {
     format!("invalid regex: '{text}' ({reason})")
 }
 
-/// Collects the bytes that every match begins with; false where they end.
-///
-/// Letters under `(?i)` have become classes by now, so they end it, and what all alternatives
-/// begin with has been pulled out in front of them.
-fn leading_literal(hir: &Hir, out: &mut Vec<u8>) -> bool {
-    match hir.kind() {
-        // assertions take no room
-        HirKind::Empty | HirKind::Look(_) => true,
-        HirKind::Literal(literal) => {
-            out.extend_from_slice(&literal.0);
-            true
-        }
-        HirKind::Capture(capture) => leading_literal(&capture.sub, out),
-        HirKind::Concat(parts) => parts.iter().all(|part| leading_literal(part, out)),
-        HirKind::Repetition(repetition) => {
-            if repetition.min > 0 {
-                leading_literal(&repetition.sub, out);
-            }
-            false
-        }
-        HirKind::Class(_) | HirKind::Alternation(_) => false,
-    }
+/// The bytes that every match begins with: what all possible beginnings have in common.
+fn leading_literal(hir: &Hir) -> Vec<u8> {
+    let beginnings = Extractor::new().extract(hir);
+    let common = beginnings.longest_common_prefix().unwrap_or_default();
+    spelled_literal(common)
 }
 
 #[cfg(test)]
@@ -114,7 +88,7 @@ mod tests {
         check("/ab+c", "/ab");
         check("/ab*c", "/a");
         check("/ab?c", "/a");
-        check("/(ab){2}c", "/ab");
+        check("/(ab){2}c", "/ababc");
         check("/(?<x>abc)/d", "/abc/d");
         check("/a\\b/c", "/a/c");
         check("/ü x", "/%C3%BC%20x");
@@ -122,6 +96,12 @@ mod tests {
         check("", "");
         check("(/a|/b)", "/");
         check("/[a]b", "/ab");
+        check("/[ab]c", "/");
+        check("/v1/(?i)[a-z]+", "/v1/");
+        check("/x/[0-9]{3}$", "/x/");
+        check("/x/\\p{L}", "/x/");
+        check("/x.*", "/x");
+        check("/a|^/ab", "/a");
     }
 
     #[test]
@@ -136,9 +116,6 @@ mod tests {
             "/(?=a)",
             "invalid regex: '/(?=a)' (look-around, including look-ahead and look-behind, is not supported)",
         );
-        check(
-            "/\\w{9999}{9}",
-            "invalid regex: '/\\w{9999}{9}' (Compiled regex exceeds size limit of 10485760 bytes.)",
-        );
+        check("/\\w{9999}{9}", "invalid regex: '/\\w{9999}{9}' (Compiled regex exceeds size limit of 10485760 bytes.)");
     }
 }

@@ -62,9 +62,7 @@ impl Match<'_> {
     ///
     /// The first stands for the whole match.
     pub fn capture_names(&self) -> impl Iterator<Item = Option<&str>> {
-        self.regex
-            .into_iter()
-            .flat_map(|regex| regex.capture_names())
+        self.regex.into_iter().flat_map(|regex| regex.capture_names())
     }
 
     /// What `strip_path` leaves of the path: all behind the matched part.
@@ -77,10 +75,7 @@ impl Match<'_> {
         let rest = path.get(cut..).unwrap_or_default();
         match rest {
             "." | ".." => "",
-            _ => rest
-                .strip_prefix("./")
-                .or_else(|| rest.strip_prefix("../"))
-                .unwrap_or(rest),
+            _ => rest.strip_prefix("./").or_else(|| rest.strip_prefix("../")).unwrap_or(rest),
         }
     }
 }
@@ -90,12 +85,7 @@ mod tests {
     use super::*;
 
     fn check(matched: Option<usize>, path: &str, rest: &str) {
-        let found = Match {
-            rule: 0,
-            matched: matched.map(|end| 0..end),
-            regex: None,
-            subject: Cow::Borrowed(path),
-        };
+        let found = Match { rule: 0, matched: matched.map(|end| 0..end), regex: None, subject: Cow::Borrowed(path) };
         assert_eq!(found.rest(path), rest, "{matched:?} of {path}");
     }
 

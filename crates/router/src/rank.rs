@@ -45,13 +45,7 @@ impl Criteria {
         let headers = u8::try_from(self.headers.min(MAX_HEADERS)).unwrap_or(u8::MAX);
         match precedence {
             Precedence::Documented => {
-                let rest = (
-                    self.plain_hosts,
-                    headers,
-                    self.regex.is_some(),
-                    self.regex.unwrap_or(0),
-                    self.path_length,
-                );
+                let rest = (self.plain_hosts, headers, self.regex.is_some(), self.regex.unwrap_or(0), self.path_length);
                 Reverse((u64::from(self.kinds), rest, self.id))
             }
             Precedence::Kong39 => Reverse((self.packed(headers), Default::default(), self.id)),
@@ -59,10 +53,7 @@ impl Criteria {
     }
 
     /// `get_priority` of Kong's `router/transform.lua`, as LuaJIT computes it.
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "LuaJIT keeps the low 32 bits of a number before it shifts"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "LuaJIT keeps the low 32 bits of a number before it shifts")]
     fn packed(&self, headers: u8) -> u64 {
         // shift counts of 61 and 52 are taken modulo 32
         let low = u32::from(self.kinds) << 29
@@ -86,34 +77,20 @@ mod tests {
     use super::*;
 
     fn criteria(kinds: u8, plain_hosts: bool, headers: usize) -> Criteria {
-        Criteria {
-            kinds,
-            plain_hosts,
-            headers,
-            ..Criteria::default()
-        }
+        Criteria { kinds, plain_hosts, headers, ..Criteria::default() }
     }
 
     fn regex(priority: i64) -> Criteria {
-        Criteria {
-            regex: Some(priority),
-            ..criteria(1, false, 0)
-        }
+        Criteria { regex: Some(priority), ..criteria(1, false, 0) }
     }
 
     fn length(path_length: usize) -> Criteria {
-        Criteria {
-            path_length,
-            ..criteria(1, false, 0)
-        }
+        Criteria { path_length, ..criteria(1, false, 0) }
     }
 
     /// `worse` comes before `better` in no other respect than the one under test.
     fn check(better: Criteria, worse: Criteria) {
-        assert!(
-            better.key(Precedence::Documented) < worse.key(Precedence::Documented),
-            "{better:?} before {worse:?}"
-        );
+        assert!(better.key(Precedence::Documented) < worse.key(Precedence::Documented), "{better:?} before {worse:?}");
     }
 
     #[test]
@@ -126,10 +103,7 @@ mod tests {
         check(regex(5), regex(4));
         check(regex(0), regex(-1));
         check(length(3), length(2));
-        let id = |n| Criteria {
-            id: Uuid::from_u128(n),
-            ..length(1)
-        };
+        let id = |n| Criteria { id: Uuid::from_u128(n), ..length(1) };
         check(id(2), id(1));
         assert_eq!(
             criteria(1, false, 255).key(Precedence::Documented),
@@ -144,15 +118,8 @@ mod tests {
             let Reverse((packed, ..)) = criteria.key(Precedence::Kong39);
             assert_eq!(packed, expected, "{criteria:?}");
         }
-        let with_length = |criteria| Criteria {
-            path_length: 2,
-            ..criteria
-        };
-        let hosts_and_regex = Criteria {
-            plain_hosts: true,
-            kinds: 2,
-            ..regex(5)
-        };
+        let with_length = |criteria| Criteria { path_length: 2, ..criteria };
+        let hosts_and_regex = Criteria { plain_hosts: true, kinds: 2, ..regex(5) };
         check(with_length(criteria(1, false, 0)), 0x2000_0002);
         check(criteria(1, true, 0), 0x1000_0000_2000_0000);
         check(criteria(1, false, 0), 0x2000_0000);

@@ -41,11 +41,7 @@ pub struct RuleError {
 
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "rule {}: {}[{}]: {}",
-            self.rule, self.field, self.position, self.message
-        )
+        write!(f, "rule {}: {}[{}]: {}", self.rule, self.field, self.position, self.message)
     }
 }
 

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::ops::Range;
 
+use crate::Router;
 use crate::fold::Fold;
 use crate::group::{Group, Paths};
-use crate::host::HostIndex;
 use crate::normalize::{decoded, place};
-use crate::path::PathTree;
 use crate::pattern::Pattern;
 use crate::query::{Match, Query};
 
@@ -31,26 +30,15 @@ struct Hit<'a> {
 }
 
 /// Looks a request up.
-pub(crate) fn run<'a>(
-    groups: &'a [Group],
-    hosts: &'a HostIndex,
-    anywhere: &'a PathTree,
-    query: &Query<'a>,
-) -> Option<Match<'a>> {
+pub(crate) fn run<'a>(router: &'a Router, query: &Query<'a>) -> Option<Match<'a>> {
     let (mut host, mut sni) = (Fold::new(), Fold::new());
     let sni = query.secure.then(|| query.sni.map(|name| sni.name(name)));
-    let mut search = Search {
-        query,
-        sni,
-        best: u32::MAX,
-        groups,
-        hit: None,
-        subject: OnceCell::new(),
-    };
-    hosts.each(host.name(query.host), query.port, |tree| {
-        tree.visit(&mut search);
+    let mut search = Search { query, sni, best: u32::MAX, groups: &router.groups, hit: None, subject: OnceCell::new() };
+    let forest = &router.forest;
+    router.hosts.each(host.name(query.host), query.port, |tree| {
+        forest.visit(tree, &mut search);
     });
-    anywhere.visit(&mut search);
+    forest.visit(router.anywhere, &mut search);
     search.finish()
 }
 
@@ -73,10 +61,8 @@ impl<'a> Search<'a, '_> {
 
     /// Whether a group fits; host and plain path do, or it would not have been found.
     fn fits(&mut self, group: &'a Group) -> bool {
-        let Query {
-            method, headers, ..
-        } = self.query;
-        if !group.conditions.fit(method, headers, self.sni) {
+        let Query { method, headers, .. } = self.query;
+        if group.conditional && !group.conditions.fit(method, headers, self.sni) {
             return false;
         }
         let Paths::Regex(patterns) = &group.paths else {
@@ -106,21 +92,17 @@ impl<'a> Search<'a, '_> {
                 Some(place(path, range.start)..place(path, range.end))
             }
             (Some(Hit { range, .. }), _) => Some(range.clone()),
-            (None, Paths::Plain(paths)) => paths
-                .iter()
-                .find(|own| path.starts_with(own.as_str()))
-                .map(|own| 0..own.len()),
+            (None, Paths::Plain(_)) if group.plain_length > 0 => Some(0..group.plain_length),
+            (None, Paths::Plain(paths)) => {
+                paths.iter().find(|own| path.starts_with(own.as_str())).map(|own| 0..own.len())
+            }
             (None, _) => None,
         };
         Some(Match {
             rule: group.rule,
             matched,
             regex: self.hit.map(|hit| &hit.pattern.regex),
-            subject: self
-                .subject
-                .into_inner()
-                .flatten()
-                .unwrap_or(Cow::Borrowed(path)),
+            subject: self.subject.into_inner().flatten().unwrap_or(Cow::Borrowed(path)),
         })
     }
 }

@@ -19,7 +19,7 @@ pub enum Check {
 /// A check that is code; Kong states only which fields it looks at.
 #[derive(Debug)]
 pub struct Custom {
-    /// The `field_sources` of Kong's schema document.
+    /// The `field_sources` of Kong's schema document; empty for a check that Kong does not have.
     pub fields: &'static [&'static str],
     /// Runs although fields in `fields` are absent (then part of the statement).
     pub run_with_missing_fields: bool,
@@ -101,6 +101,11 @@ impl Check {
             Check::Custom(custom) if custom.run_with_missing_fields => Vec::new(),
             Check::Custom(custom) => custom.fields.to_vec(),
         }
+    }
+
+    /// Whether Kong's schema document knows the check.
+    pub(crate) fn is_stated(&self) -> bool {
+        !matches!(self, Check::Custom(custom) if custom.fields.is_empty())
     }
 
     pub(crate) fn to_kong(self, prefix: &str) -> Value {

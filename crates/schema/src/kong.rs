@@ -14,7 +14,7 @@ impl Record {
     }
 
     pub(crate) fn kong_checks(&self) -> Vec<Value> {
-        self.checks.iter().map(|check| check.to_kong(self.prefix)).collect()
+        self.checks.iter().filter(|check| check.is_stated()).map(|check| check.to_kong(self.prefix)).collect()
     }
 }
 

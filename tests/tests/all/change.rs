@@ -5,7 +5,8 @@ use tests::{DEADLINE, Gate, Origin, eventually, http};
 
 fn config(origin: &Origin, path: &str) -> String {
     format!(
-        "_format_version: \"3.0\"\nservices:\n- name: shop\n  url: {}\n  routes:\n  - name: shop\n    paths: [{path}]\n",
+        "_format_version: \"3.0\"\nservices:\n- name: shop\n  url: {}\n  \
+         routes:\n  - name: shop\n    paths: [{path}]\n",
         origin.url()
     )
 }

@@ -21,8 +21,8 @@ fn gate(service: SocketAddr, believed: &Authority, shown: Option<&Certificate>) 
         client = format!("  client_certificate: {SHOWN}\n");
     }
     config.push_str(&format!(
-        "services:\n- name: behind\n  url: https://{service}\n  tls_verify: true\n  ca_certificates: [{TRUSTED}]\n{client}  \
-         routes:\n  - name: all\n    paths: [/]\n"
+        "services:\n- name: behind\n  url: https://{service}\n  tls_verify: true\n  ca_certificates: [{TRUSTED}]\n\
+         {client}  routes:\n  - name: all\n    paths: [/]\n"
     ));
     Gate::start(config)
 }

@@ -23,6 +23,10 @@ pub enum JwkSetError {
 pub struct JwkSet {
     keys: Vec<Entry>,
     skipped: Vec<JwkError>,
+    /// The `kid` of each `oct` key, the skipped ones included.
+    secrets: Vec<Option<String>>,
+    /// Whether anything but an `oct` key is in the set.
+    public: bool,
 }
 
 #[derive(Debug)]
@@ -37,14 +41,18 @@ impl JwkSet {
     pub fn parse(text: &[u8]) -> Result<JwkSet, JwkSetError> {
         let set = json::object(text)?;
         let Some(Value::Array(elements)) = set.get("keys") else { return Err(JwkSetError::Keys) };
-        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        let (mut keys, mut skipped, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
         for element in elements {
+            if is_secret(element) {
+                secrets.push(element.get("kid").and_then(Value::as_str).map(str::to_owned));
+            }
             match read(element) {
                 Ok(entries) => keys.extend(entries),
                 Err(error) => skipped.push(error),
             }
         }
-        Ok(JwkSet { keys, skipped })
+        let public = secrets.len() < elements.len();
+        Ok(JwkSet { keys, skipped, secrets, public })
     }
 
     /// Whether no key of the set can be used.
@@ -65,10 +73,10 @@ impl JwkSet {
     ///
     /// Shared secrets are offered only where that is unambiguous: from a set that holds nothing
     /// but secrets (a set with public keys is itself public, and so would be the secret) and
-    /// under a name no other secret has.
+    /// under a name no other secret has, usable or not.
     pub fn candidates(&self, kid: Option<&str>, algorithm: Algorithm) -> Vec<&VerifyingKey> {
         let symmetric = algorithm.family() == Family::Hmac;
-        if symmetric && self.keys.iter().any(|entry| !entry.is_symmetric()) {
+        if symmetric && (self.public || kid.is_some_and(|kid| self.is_shared_by_secrets(kid))) {
             return Vec::new();
         }
         let found: Vec<&VerifyingKey> = self
@@ -78,17 +86,19 @@ impl JwkSet {
             .filter(|entry| kid.is_none() || entry.kid.as_deref() == kid)
             .map(|entry| &entry.key)
             .collect();
-        if (symmetric || kid.is_none()) && found.len() > 1 {
+        if kid.is_none() && found.len() > 1 {
             return Vec::new();
         }
         found
     }
+
+    fn is_shared_by_secrets(&self, kid: &str) -> bool {
+        self.secrets.iter().filter(|name| name.as_deref() == Some(kid)).count() > 1
+    }
 }
 
-impl Entry {
-    fn is_symmetric(&self) -> bool {
-        self.key.algorithm().family() == Family::Hmac
-    }
+fn is_secret(element: &Value) -> bool {
+    element.get("kty").is_some_and(|kty| kty == "oct")
 }
 
 fn read(element: &Value) -> Result<Vec<Entry>, JwkError> {
@@ -124,6 +134,8 @@ mod tests {
         let single = set(&[named(EC1, "a"), named(ED, "b")]);
         let rotated = set(&[unnamed.clone(), named(EC2, "a")]);
         let mixed = set(&[named(EC1, "a"), named(OCT, "s")]);
+        let encryption = set(&[named(&format!(r#"{EC1},"use":"enc""#), "a"), named(OCT, "s")]);
+        let malformed = set(&[named(OCT, "s"), named(r#""kty":"oct","k":"*""#, "s")]);
         let secrets = set(&[named(OCT, "s"), named(OCT, "t"), named(OCT, "t")]);
         for (what, set, kid, algorithm, expect) in [
             ("duplicate names are all tried", &several, Some("a"), Algorithm::ES256, 2),
@@ -137,6 +149,8 @@ mod tests {
             ("another algorithm", &single, None, Algorithm::RS256, 0),
             ("a name never means an unnamed key", &rotated, Some("b"), Algorithm::ES256, 0),
             ("a secret beside public keys", &mixed, Some("s"), Algorithm::HS256, 0),
+            ("a secret beside an unusable public key", &encryption, Some("s"), Algorithm::HS256, 0),
+            ("a secret with a malformed namesake", &malformed, Some("s"), Algorithm::HS256, 0),
             ("public keys beside a secret", &mixed, Some("a"), Algorithm::ES256, 1),
             ("a secret by name", &secrets, Some("s"), Algorithm::HS256, 1),
             ("an ambiguous secret", &secrets, Some("t"), Algorithm::HS256, 0),

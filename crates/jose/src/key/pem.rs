@@ -126,9 +126,7 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         [found, ..] if *found != tag => return None,
         [_, length @ 0..=0x7f, rest @ ..] => (usize::from(*length), rest),
         [_, 0x81, length @ 0x80..=0xff, rest @ ..] => (usize::from(*length), rest),
-        [_, 0x82, high @ 1..=0xff, low, rest @ ..] => {
-            (usize::from(*high) << 8 | usize::from(*low), rest)
-        }
+        [_, 0x82, high @ 1..=0xff, low, rest @ ..] => (usize::from(*high) << 8 | usize::from(*low), rest),
         _ => return None,
     };
     rest.split_at_checked(length)
@@ -175,9 +173,8 @@ mod tests {
     #[test]
     fn one_block_of_a_public_key() {
         let ed25519 = "MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
-        let wrap = |label: &str, body: &str| {
-            format!("\n-----BEGIN {label}-----\r\n  {body}\n-----END {label}-----\n\n")
-        };
+        let wrap =
+            |label: &str, body: &str| format!("\n-----BEGIN {label}-----\r\n  {body}\n-----END {label}-----\n\n");
         let check = |pem: &str, expect: Result<(), KeyError>| {
             let key = block(pem).and_then(|block| block.ed25519().map(|_| ()));
             assert_eq!(key, expect, "{pem:?}");

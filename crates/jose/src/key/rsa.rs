@@ -6,16 +6,10 @@ use super::KeyError;
 
 /// Makes a key from the modulus and the public exponent, big-endian without leading zeros (RFC
 /// 7518 section 6.3.1).
-pub(super) fn public_key(
-    parameters: &'static RsaParameters,
-    n: &[u8],
-    e: &[u8],
-) -> Result<ParsedPublicKey, KeyError> {
+pub(super) fn public_key(parameters: &'static RsaParameters, n: &[u8], e: &[u8]) -> Result<ParsedPublicKey, KeyError> {
     check_modulus(n)?;
     check_exponent(e)?;
-    RsaPublicKeyComponents { n, e }
-        .to_parsed_public_key(parameters)
-        .map_err(|_| KeyError::RsaModulus)
+    RsaPublicKeyComponents { n, e }.to_parsed_public_key(parameters).map_err(|_| KeyError::RsaModulus)
 }
 
 fn check_modulus(n: &[u8]) -> Result<(), KeyError> {
@@ -39,11 +33,7 @@ fn check_exponent(e: &[u8]) -> Result<(), KeyError> {
         return Err(KeyError::RsaExponent);
     }
     let e = e.iter().fold(0_u64, |e, &byte| e << 8 | u64::from(byte));
-    if (65_537..1 << 33).contains(&e) && !e.is_multiple_of(2) {
-        Ok(())
-    } else {
-        Err(KeyError::RsaExponent)
-    }
+    if (65_537..1 << 33).contains(&e) && !e.is_multiple_of(2) { Ok(()) } else { Err(KeyError::RsaExponent) }
 }
 
 /// Whether the modulus carries the fingerprint of CVE-2017-15361 ("ROCA"): its primes were drawn
@@ -51,8 +41,8 @@ fn check_exponent(e: &[u8]) -> Result<(), KeyError> {
 /// modulus of another origin passes for one with a probability below 2^-150.
 fn is_roca(n: &[u8]) -> bool {
     const SMALL_PRIMES: [u32; 38] = [
-        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89,
-        97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
+        109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
     ];
     SMALL_PRIMES.iter().all(|&prime| {
         let residue = n.iter().fold(0, |residue, &byte| (residue << 8 | u32::from(byte)) % prime);

@@ -79,13 +79,11 @@ fn written(value: &DeValue<'_>) -> Result<String, String> {
 /// One fault a line: the parser reports several for one slip. Its texts do not repeat the line,
 /// which may hold a secret.
 fn syntax_faults(file: &str, text: &str, errors: &[toml::de::Error], faults: &mut Vec<Fault>) {
-    let mut last = 0;
-    for error in errors {
-        let line = line_of(text, error.span().map_or(0, |span| span.start));
-        if line == last {
-            continue;
-        }
-        last = line;
+    let line = |error: &toml::de::Error| line_of(text, error.span().map_or(0, |span| span.start));
+    let mut errors: Vec<_> = errors.iter().map(|error| (line(error), error)).collect();
+    errors.sort_by_key(|(line, _)| *line);
+    errors.dedup_by_key(|(line, _)| *line);
+    for (line, error) in errors {
         let source = text.lines().nth(line - 1).unwrap_or_default();
         faults.push(match unquoted_key(source) {
             Some(key) => Fault::new(format!("{file}:{line} {key}"), "text stands in quotes: key = \"value\""),
@@ -94,12 +92,14 @@ fn syntax_faults(file: &str, text: &str, errors: &[toml::de::Error], faults: &mu
     }
 }
 
-/// The key of a line as `kong.conf` has it, with text that is not quoted.
+/// The key of a line as `kong.conf` has it, with text that is not quoted. Only the name of a setting is
+/// given back: what stands before the `=` of a broken line may be part of a secret.
 fn unquoted_key(line: &str) -> Option<&str> {
     let (key, value) = line.split_once('=')?;
     let value = value.trim();
     let is_number = value.starts_with(|first: char| first.is_ascii_digit()) && !value.contains([':', '/', ' ']);
-    (!is_number && !value.is_empty() && !value.starts_with(['"', '\'', '[', '{'])).then(|| key.trim())
+    let is_bare = !is_number && !value.is_empty() && !value.starts_with(['"', '\'', '[', '{']);
+    find(key.trim()).filter(|_| is_bare).map(|_| key.trim())
 }
 
 fn first_line(text: &str) -> &str {

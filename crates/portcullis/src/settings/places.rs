@@ -110,7 +110,9 @@ impl Chosen {
             None => read(default),
             Some(given) => acceptable(name, given.text.trim()).and_then(read),
         };
-        value.map_err(|reason| faults.push(Fault::new(self.place(name), reason))).ok()
+        // The readers of other crates name the setting themselves; the place names it already.
+        let bare = |reason: &str| reason.strip_prefix(&format!("{name}: ")).unwrap_or(reason).to_owned();
+        value.map_err(|reason: String| faults.push(Fault::new(self.place(name), bare(&reason)))).ok()
     }
 }
 

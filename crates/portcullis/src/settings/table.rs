@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use net::forwarded::TrustedPeers;
+use net::forwarded::{RealIpHeader, TrustedPeers};
 use net::listen::Listen;
 
 use super::access_log::AccessLog;
@@ -17,7 +17,7 @@ use super::problem::Fault;
 use super::secret::Secret;
 use super::trust_store::TrustStore;
 use super::value;
-use super::words::{AccessLogFormat, Database, ErrorType, LogLevel, RealIpHeader, RouterFlavor};
+use super::words::{AccessLogFormat, Database, ErrorType, LogLevel, RouterFlavor};
 use super::workers::Workers;
 
 settings! {
@@ -72,8 +72,9 @@ settings! {
 
         /// The token that every request to the Admin API must carry. Secret.
         ///
-        /// Without it the gate makes a random one at its first start and keeps it in the file
-        /// `admin-token` of the data directory. Printable ASCII without spaces; fewer than 16
+        /// It is sent as `Kong-Admin-Token: TOKEN` or `Authorization: Bearer TOKEN`. Without this
+        /// setting the gate makes a random one at its first start and keeps it in the file
+        /// `admin_token` of the data directory. Printable ASCII without spaces; fewer than 16
         /// characters are accepted with a warning.
         admin_token: Option<Secret> = "" => Secret::token, Ours;
 
@@ -92,10 +93,10 @@ settings! {
         ///
         /// A comma list; empty believes nobody. From everybody else X-Forwarded-* is replaced and
         /// `real_ip_header` is not read.
-        trusted_ips: TrustedPeers = "" => value::trusted_peers, Kong;
+        trusted_ips: TrustedPeers = "" => value::parsed, Kong;
 
         /// The header in which a trusted proxy names the caller: `X-Real-IP` or `X-Forwarded-For`.
-        real_ip_header: RealIpHeader = "X-Real-IP" => RealIpHeader::of, Kong;
+        real_ip_header: RealIpHeader = "X-Real-IP" => value::parsed, Kong;
 
         /// Whether trusted proxies are skipped in X-Forwarded-For, from its end: `on` or `off`.
         ///

@@ -2,11 +2,12 @@
 //!
 //! Each reader's error says what is wrong and what to write; the place is added by its caller.
 
+use std::fmt::Display;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use net::forwarded::TrustedPeers;
 use net::listen::{Listen, parse_listens};
 
 /// `on` or `off`; Kong also takes `true` and `false`.
@@ -70,8 +71,9 @@ pub fn listens(text: &str) -> Result<Vec<Listen>, String> {
     parse_listens(text).map_err(|error| error.to_string())
 }
 
-pub fn trusted_peers(text: &str) -> Result<TrustedPeers, String> {
-    TrustedPeers::parse(text).map_err(|error| error.to_string())
+/// What its own type knows how to read.
+pub fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
 }
 
 #[cfg(test)]

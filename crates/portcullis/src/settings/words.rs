@@ -64,14 +64,6 @@ words! {
     }
 }
 
-words! {
-    /// The header in which a trusted proxy names the caller.
-    RealIpHeader {
-        XRealIp = "X-Real-IP",
-        XForwardedFor = "X-Forwarded-For",
-    }
-}
-
 /// Where the configuration is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Database {
@@ -145,8 +137,6 @@ mod tests {
         check(LogLevel::of, "crit", "Crit");
         check(LogLevel::of, "WARN", "Warn");
         check(LogLevel::of, "verbose", "\"verbose\" is not one of debug, info, notice, warn, error, crit");
-        check(RealIpHeader::of, "x-forwarded-for", "XForwardedFor");
-        check(RealIpHeader::of, "proxy_protocol", "\"proxy_protocol\" is not one of");
         check(ErrorType::of, "application/json", "Json");
         check(Database::of, "off", "Off");
         check(Database::of, "cassandra", "\"cassandra\" is not accepted; write off");

@@ -1,0 +1,134 @@
+//! From a request to its answer.
+
+use crate::call::Call;
+use crate::error::Error;
+use crate::locate::{self, Scope};
+use crate::query::Query;
+use crate::reply::{self, Response};
+use crate::resource::{Nested, Resource};
+use crate::{Gate, Token};
+use crate::{configuration, endpoint, entity_list, entity_read, entity_write, information, schemas, tags};
+use bytes::Bytes;
+use http::{Method, Request};
+use model::EntityKind;
+use model::entity;
+
+/// Kong's Admin API over a gate.
+pub struct Admin<G> {
+    gate: G,
+    token: Token,
+}
+
+impl<G: Gate> Admin<G> {
+    pub fn new(gate: G, token: Token) -> Admin<G> {
+        Admin { gate, token }
+    }
+
+    /// Answers a request; every error is an answer too.
+    pub fn answer(&self, request: Request<Bytes>) -> http::Response<Bytes> {
+        let is_head = request.method() == Method::HEAD;
+        let response = self.respond(request).unwrap_or_else(Error::answer);
+        if is_head { reply::head(response) } else { response }
+    }
+
+    fn respond(&self, request: Request<Bytes>) -> Result<Response, Error> {
+        // Before anything else: whoever has no token learns nothing, not even which paths there are.
+        if !self.token.is_in(request.headers()) {
+            return Err(Error::Unauthorized);
+        }
+        let (resource, parameters) = endpoint::find(request.uri().path()).ok_or(Error::NotFound)?;
+        let allow = resource.allow();
+        if !allow.split(", ").any(|method| method == request.method().as_str()) {
+            return Err(Error::Method { allow });
+        }
+        if request.method() == Method::OPTIONS {
+            return Ok(reply::methods(allow));
+        }
+        let configuration = self.gate.configuration();
+        let call = Call {
+            configuration: &configuration,
+            catalog: self.gate.catalog(),
+            now: self.gate.now(),
+            path: request.uri().path(),
+            query: Query::read(request.uri().query()),
+            headers: request.headers(),
+            body: request.body(),
+        };
+        let method = match *request.method() {
+            Method::HEAD => &Method::GET,
+            ref method => method,
+        };
+        // A path has as many parameters as its resource needs; an empty one never matches.
+        let parameter = |index: usize| parameters.get(index).map_or("", String::as_str);
+        match resource {
+            Resource::Information => Ok(information::root(&call, &self.gate.facts())),
+            Resource::Status => Ok(information::status(&call, &self.gate.facts())),
+            Resource::Endpoints => Ok(information::endpoints()),
+            Resource::EnabledPlugins => Ok(information::enabled_plugins(&call)),
+            Resource::Configuration if method == Method::POST => configuration::load(&self.gate, &call),
+            Resource::Configuration => Ok(configuration::export(&call)),
+            Resource::Tags => tags::list(&call, None),
+            Resource::Tag => tags::list(&call, Some(parameter(0))),
+            Resource::EntitySchema => schemas::entity(parameter(0)),
+            Resource::PluginSchema => schemas::plugin(&call, parameter(0)),
+            Resource::VaultSchema => schemas::vault(parameter(0)),
+            Resource::ValidateEntity => {
+                let name = parameter(0);
+                let unknown = || Error::NoSchema { what: "entity", name: name.to_owned() };
+                schemas::validate(&call, entity::kind(name).ok_or_else(unknown)?)
+            }
+            Resource::Validate(kind) => schemas::validate(&call, kind),
+            Resource::Collection(kind) => collection(&call, method, kind, None),
+            Resource::Entity(kind) => single(&call, method, kind, parameter(0), None),
+            Resource::Children(nested) => {
+                collection(&call, method, nested.child, Some(below(&call, nested, parameter(0))?))
+            }
+            Resource::Child(nested) => {
+                let scope = below(&call, nested, parameter(0))?;
+                single(&call, method, nested.child, parameter(1), Some(scope))
+            }
+            Resource::Parent(nested) => parent(&call, method, nested, parameter(0)),
+        }
+    }
+}
+
+fn collection(
+    call: &Call,
+    method: &Method,
+    kind: &'static EntityKind,
+    scope: Option<Scope>,
+) -> Result<Response, Error> {
+    match *method {
+        Method::POST => entity_write::create(call, kind, scope),
+        _ => entity_list::list(call, kind, scope),
+    }
+}
+
+fn single(
+    call: &Call,
+    method: &Method,
+    kind: &'static EntityKind,
+    key: &str,
+    scope: Option<Scope>,
+) -> Result<Response, Error> {
+    let located = locate::locate(call, kind, key, scope)?;
+    match *method {
+        Method::PUT => entity_write::replace(call, kind, located, scope),
+        Method::PATCH => entity_write::update(call, kind, located, scope),
+        Method::DELETE => entity_write::remove(kind, located, scope),
+        _ => entity_read::show(call, kind, located),
+    }
+}
+
+/// The entities below one parent, which must be there.
+fn below(call: &Call, nested: Nested, key: &str) -> Result<Scope, Error> {
+    let parent = locate::locate(call, nested.parent, key, None)?.row.ok_or(Error::NotFound)?;
+    Ok(Scope { field: nested.field, parent: parent.id, parent_kind: nested.parent.name })
+}
+
+/// The entity that another refers to.
+fn parent(call: &Call, method: &Method, nested: Nested, key: &str) -> Result<Response, Error> {
+    let child = locate::locate(call, nested.child, key, None)?.row.ok_or(Error::NotFound)?;
+    let id = locate::reference(child, nested.field).ok_or(Error::NotFound)?;
+    single(call, method, nested.parent, &id.to_string(), None)
+}

@@ -1,0 +1,71 @@
+//! The whole configuration, out and in.
+
+use crate::body::{self, Body};
+use crate::call::Call;
+use crate::error::Error;
+use crate::gate::{Document, Gate};
+use crate::locate;
+use crate::reply::{self, Response};
+use http::StatusCode;
+use model::{Invalid, Row};
+use schema::{Value, json};
+
+/// The document that gives this configuration: JSON, indented, which is YAML too.
+pub(crate) fn export(call: &Call) -> Response {
+    let mut document = call.configuration.to_document();
+    keep_ends(call, &mut document);
+    reply::ok(&json!({ "config": format!("{document:#}") }))
+}
+
+/// A key given for a time must not come back from an export as one given for ever.
+fn keep_ends(call: &Call, document: &mut Value) {
+    for (kind, shown) in document.as_object_mut().into_iter().flatten() {
+        let Value::Array(shown) = shown else { continue };
+        let held = call.configuration.rows(kind);
+        let alive = std::mem::take(shown).into_iter().zip(held).filter(|(_, row)| locate::is_alive(call, row));
+        *shown = alive.map(|(entity, row)| with_end(call, entity, row)).collect();
+    }
+}
+
+fn with_end(call: &Call, mut entity: Value, row: &Row) -> Value {
+    if let (Value::Object(members), Some(end)) = (&mut entity, row.expires_at) {
+        members.insert("ttl".to_owned(), json!(end.saturating_sub(call.now)));
+    }
+    entity
+}
+
+/// Replaces the configuration, or says everything that is wrong with the new one.
+pub(crate) fn load(gate: &impl Gate, call: &Call) -> Result<Response, Error> {
+    let document = given(call)?;
+    if call.query.is_on("check_hash") && gate.hash(&document) == call.configuration.hash {
+        return Ok(reply::empty(StatusCode::NOT_MODIFIED));
+    }
+    match gate.load(document) {
+        Ok(configuration) => Ok(reply::json(StatusCode::CREATED, &configuration.to_json())),
+        Err(invalid) => Err(refusal(&invalid, call.query.is_on("flatten_errors"))),
+    }
+}
+
+fn given(call: &Call) -> Result<Document, Error> {
+    match body::read_with_yaml(call)? {
+        Body::Yaml(text) if !text.trim().is_empty() => Ok(Document::Text(text)),
+        Body::Json(members) if members.contains_key("_format_version") => Ok(Document::Value(Value::Object(members))),
+        Body::Json(mut members) => match members.remove("config") {
+            Some(Value::String(text)) => Ok(Document::Text(text)),
+            _ => Err(Error::NoConfiguration),
+        },
+        Body::Form(pairs) => {
+            let config = pairs.into_iter().find(|(name, _)| name == "config");
+            config.map(|(_, text)| Document::Text(text)).ok_or(Error::NoConfiguration)
+        }
+        Body::Yaml(_) | Body::Empty => Err(Error::NoConfiguration),
+    }
+}
+
+/// Flattened, the errors of entities stand in their own list, and only those of the document in `fields`.
+fn refusal(invalid: &Invalid, flatten: bool) -> Error {
+    match flatten {
+        true => Error::Configuration { fields: invalid.document.to_json(), flattened: Some(invalid.flattened()) },
+        false => Error::Configuration { fields: invalid.fields(), flattened: None },
+    }
+}

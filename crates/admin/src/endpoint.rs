@@ -1,0 +1,137 @@
+//! Every path that is served: the one table that requests are found in and `/endpoints` is written from.
+
+use crate::resource::{Nested, Resource};
+use model::EntityKind;
+use model::entity::{self, KINDS};
+use percent_encoding::percent_decode_str;
+use std::sync::LazyLock;
+
+/// A path with parameters: `/services/{services}/routes`.
+pub(crate) struct Endpoint {
+    pub(crate) path: String,
+    resource: Resource,
+}
+
+/// Where two fit, the earlier is meant.
+pub(crate) static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
+    let mut endpoints: Vec<Endpoint> = [
+        ("/", Resource::Information),
+        ("/status", Resource::Status),
+        ("/endpoints", Resource::Endpoints),
+        ("/config", Resource::Configuration),
+        ("/tags", Resource::Tags),
+        ("/tags/{tags}", Resource::Tag),
+        ("/plugins/enabled", Resource::EnabledPlugins),
+        ("/plugins/schema/{name}", Resource::PluginSchema),
+        ("/schemas/{name}", Resource::EntitySchema),
+    ]
+    .map(|(path, resource)| Endpoint { path: path.to_owned(), resource })
+    .into();
+    let mut add = |path: String, resource| endpoints.push(Endpoint { path, resource });
+    for kind in ["plugins", "vaults"].into_iter().filter_map(entity::kind) {
+        add(format!("/schemas/{}/validate", kind.name), Resource::Validate(kind));
+    }
+    add("/schemas/plugins/{name}".to_owned(), Resource::PluginSchema);
+    add("/schemas/vaults/{name}".to_owned(), Resource::VaultSchema);
+    add("/schemas/{db_entity_name}/validate".to_owned(), Resource::ValidateEntity);
+    for kind in KINDS.iter() {
+        // A target's address says nothing without its upstream; Kong turns these paths off too.
+        if kind.name != "targets" {
+            of(kind, &mut add);
+        }
+        for nested in nested(kind) {
+            let path = format!("{}/{}", item(nested.parent), kind.nested);
+            add(path.clone(), Resource::Children(nested));
+            add(format!("{path}/{{{}}}", kind.name), Resource::Child(nested));
+        }
+    }
+    endpoints
+});
+
+fn of(kind: &'static EntityKind, add: &mut impl FnMut(String, Resource)) {
+    add(format!("/{}", kind.collection), Resource::Collection(kind));
+    add(item(kind), Resource::Entity(kind));
+    for nested in nested(kind) {
+        add(format!("{}/{}", item(kind), nested.field), Resource::Parent(nested));
+    }
+}
+
+fn item(kind: &EntityKind) -> String {
+    format!("/{}/{{{}}}", kind.collection, kind.name)
+}
+
+/// The kinds that this kind refers to.
+fn nested(child: &'static EntityKind) -> impl Iterator<Item = Nested> {
+    child.references().filter_map(move |(field, parent)| Some(Nested { parent: entity::kind(parent)?, child, field }))
+}
+
+/// What a path names, with its parameters, decoded.
+pub(crate) fn find(path: &str) -> Option<(Resource, Vec<String>)> {
+    let segments: Vec<&str> = segments(path).collect();
+    ENDPOINTS.iter().find_map(|endpoint| Some((endpoint.resource, endpoint.parameters(&segments)?)))
+}
+
+impl Endpoint {
+    fn parameters(&self, given: &[&str]) -> Option<Vec<String>> {
+        let pattern = segments(&self.path);
+        if pattern.clone().count() != given.len() {
+            return None;
+        }
+        let mut parameters = Vec::new();
+        for (expected, given) in pattern.zip(given) {
+            // Decoded after the path was split, so that a name may hold a slash.
+            let given = percent_decode_str(given).decode_utf8().ok()?;
+            match expected.starts_with('{') {
+                true if given.is_empty() => return None,
+                true => parameters.push(given.into_owned()),
+                false if expected == given => {}
+                false => return None,
+            }
+        }
+        Some(parameters)
+    }
+}
+
+/// The segments of a path; a slash at its end is not one.
+fn segments(path: &str) -> impl Iterator<Item = &str> + Clone {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path);
+    path.split('/').filter(move |_| !path.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn check(path: &str, expected: Option<&[&str]>) {
+        let found = find(path).map(|(_, parameters)| parameters);
+        assert_eq!(found, expected.map(|names| names.iter().map(|&name| name.to_owned()).collect()), "{path}");
+    }
+
+    #[test]
+    fn paths_are_split_before_they_are_decoded() {
+        check("/", Some(&[]));
+        check("/services/", Some(&[]));
+        check("/services/a%2Fb", Some(&["a/b"]));
+        check("/services/j%C3%B6/routes/r", Some(&["jö", "r"]));
+        check("/serv%69ces", Some(&[]));
+        check("/services/%FF", None);
+        check("/services//routes", None);
+        check("//services", None);
+        check("/services/a/b/c/d", None);
+        check("/nope", None);
+        check("/targets", None);
+    }
+
+    /// Every path of ours is one of Kong's.
+    #[test]
+    fn endpoints_are_kongs() {
+        let oracle = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kong/oracle/endpoints.json");
+        let oracle: schema::Value = serde_json::from_str(&fs::read_to_string(oracle).unwrap()).unwrap();
+        let kongs: Vec<&str> = oracle["data"].as_array().unwrap().iter().filter_map(|path| path.as_str()).collect();
+        let foreign: Vec<&str> =
+            ENDPOINTS.iter().map(|endpoint| endpoint.path.as_str()).filter(|path| !kongs.contains(path)).collect();
+        assert_eq!(foreign, Vec::<&str>::new());
+    }
+}

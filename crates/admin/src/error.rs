@@ -1,0 +1,117 @@
+//! What can be wrong with a request, and the one function that makes answers of it.
+
+use crate::reply::{self, Response};
+use http::header::{ALLOW, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use schema::{Value, Violations, json};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Why a request is not answered with what it asked for; the texts are Kong's messages.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    #[error("Unauthorized")]
+    Unauthorized,
+    #[error("Not found")]
+    NotFound,
+    #[error("SNI not found")]
+    SniNotFound,
+    #[error("No {what} named '{name}'")]
+    NoSchema { what: &'static str, name: String },
+    #[error("Method not allowed")]
+    Method { allow: &'static str },
+    #[error("Unsupported media type")]
+    MediaType,
+    #[error("Cannot parse JSON body")]
+    Json,
+    #[error("Cannot parse form body")]
+    Form,
+    #[error("expected a declarative configuration")]
+    NoConfiguration,
+    #[error("invalid primary key: '{{id=\"expected a valid UUID\"}}'")]
+    PrimaryKey,
+    #[error("{}", .0.message())]
+    Schema(Violations),
+    #[error("could not find the entity with primary key '{{id=\"{0}\"}}'")]
+    NoEntity(Uuid),
+    #[error("could not find the entity with '{{{field}=\"{key}\"}}'")]
+    NoEntityBy { field: &'static str, key: String },
+    #[error("'{offset}' is not a valid offset: {why}")]
+    Offset { offset: String, why: &'static str },
+    #[error("{0}")]
+    Size(&'static str),
+    #[error("{text}")]
+    Unique { field: &'static str, text: String },
+    #[error("invalid option (tags: {0})")]
+    Tags(&'static str),
+    #[error("cannot {verb} '{kind}' entities when not using a database")]
+    Unsupported { verb: &'static str, kind: &'static str },
+    #[error("cannot {verb} '{kind}' entities by '{field}' when not using a database")]
+    UnsupportedBy { verb: &'static str, kind: &'static str, field: &'static str },
+    #[error("foreign key unresolved ({field}.{key}: {})", unresolved(key, value, parent))]
+    Reference { field: &'static str, key: &'static str, value: String, parent: &'static str },
+    #[error("declarative config is invalid: {fields}")]
+    Configuration { fields: Value, flattened: Option<Vec<Value>> },
+}
+
+fn unresolved(key: &str, value: &str, parent: &str) -> String {
+    format!("the foreign key cannot be resolved with '{{{key}=\"{value}\"}}' for an existing '{parent}' entity")
+}
+
+impl Error {
+    /// The error as HTTP: a message alone, or Kong's code, name and fields with it.
+    pub(crate) fn answer(self) -> Response {
+        let message = self.to_string();
+        let plain = |status: StatusCode| reply::json(status, &json!({ "message": message }));
+        let coded = |status: StatusCode, code: u8, name: &str, more: Value| {
+            let mut body = json!({ "message": message, "name": name, "code": code });
+            if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+                body.extend(more);
+            }
+            reply::json(status, &body)
+        };
+        let bad = StatusCode::BAD_REQUEST;
+        match self {
+            Error::Unauthorized => {
+                let mut response = plain(StatusCode::UNAUTHORIZED);
+                let challenge = HeaderValue::from_static("Bearer realm=\"admin\"");
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                response
+            }
+            Error::NotFound | Error::SniNotFound | Error::NoSchema { .. } => plain(StatusCode::NOT_FOUND),
+            Error::Method { allow } => {
+                let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+                response
+            }
+            Error::MediaType => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Error::Json | Error::Form | Error::NoConfiguration => plain(bad),
+            Error::PrimaryKey => {
+                coded(bad, 1, "invalid primary key", json!({ "fields": { "id": "expected a valid UUID" } }))
+            }
+            Error::Schema(violations) => coded(bad, 2, "schema violation", json!({ "fields": violations.to_json() })),
+            Error::NoEntity(id) => coded(StatusCode::NOT_FOUND, 6, "not found", json!({ "fields": { "id": id } })),
+            Error::NoEntityBy { field, key } => {
+                coded(StatusCode::NOT_FOUND, 6, "not found", json!({ "fields": { (field): key } }))
+            }
+            Error::Offset { .. } => coded(bad, 7, "invalid offset", Value::Null),
+            Error::Size(_) => coded(bad, 9, "invalid size", Value::Null),
+            Error::Unique { field, .. } => coded(bad, 10, &format!("invalid unique {field}"), Value::Null),
+            Error::Tags(why) => coded(bad, 11, "invalid options", json!({ "options": { "tags": why } })),
+            Error::Unsupported { .. } | Error::UnsupportedBy { .. } => {
+                coded(StatusCode::METHOD_NOT_ALLOWED, 12, "operation unsupported", Value::Null)
+            }
+            Error::Reference { field, key, value, parent } => {
+                let fields = json!({ "fields": { (field): { (key): unresolved(key, &value, parent) } } });
+                coded(bad, 13, "foreign keys unresolved", fields)
+            }
+            Error::Configuration { fields, flattened } => {
+                let mut more = json!({ "fields": fields });
+                if let Some(flattened) = flattened {
+                    more["flattened_errors"] = Value::Array(flattened);
+                }
+                coded(bad, 14, "invalid declarative configuration", more)
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the Admin API needs from the gate.
+
+use model::{Configuration, Invalid};
+use schema::{Catalog, Value};
+use serde::Serialize;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The gate, as the Admin API sees it.
+pub trait Gate {
+    /// The configuration in force.
+    fn configuration(&self) -> Arc<Configuration>;
+
+    /// The plugins of this build.
+    fn catalog(&self) -> &Catalog;
+
+    /// Validates, compiles and swaps in a whole document; `Ok` is the configuration now in force.
+    ///
+    /// On `Err` the one before stays in force, untouched.
+    fn load(&self, document: Document) -> Result<Arc<Configuration>, Invalid>;
+
+    /// The [`Configuration::hash`] that `load` would give this document.
+    fn hash(&self, document: &Document) -> String;
+
+    /// What the gate knows of itself.
+    fn facts(&self) -> Facts;
+
+    /// Now, in seconds since 1970.
+    fn now(&self) -> u64;
+}
+
+/// A declarative configuration, as it was handed in.
+#[derive(Clone, PartialEq)]
+pub enum Document {
+    /// YAML or JSON text.
+    Text(String),
+    /// The members of a JSON request.
+    Value(Value),
+}
+
+/// What the gate knows of itself.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The gate's own version.
+    pub version: String,
+    pub hostname: String,
+    pub node_id: Uuid,
+    /// The process.
+    pub pid: u32,
+    /// The settings in force, as JSON, without secrets.
+    pub settings: Value,
+    pub connections: Connections,
+}
+
+/// Counters of callers' connections, with nginx's meanings.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Connections {
+    #[serde(rename = "connections_accepted")]
+    pub accepted: u64,
+    #[serde(rename = "connections_active")]
+    pub active: u64,
+    #[serde(rename = "connections_handled")]
+    pub handled: u64,
+    #[serde(rename = "connections_reading")]
+    pub reading: u64,
+    #[serde(rename = "connections_waiting")]
+    pub waiting: u64,
+    #[serde(rename = "connections_writing")]
+    pub writing: u64,
+    pub total_requests: u64,
+}

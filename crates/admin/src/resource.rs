@@ -1,0 +1,63 @@
+//! What a path names.
+
+use model::EntityKind;
+
+/// What a path names. The path's parameters are kept beside it, in their order.
+#[derive(Clone, Copy)]
+pub(crate) enum Resource {
+    Information,
+    Status,
+    Endpoints,
+    Configuration,
+    EnabledPlugins,
+    /// `/tags`
+    Tags,
+    /// `/tags/{tag}`
+    Tag,
+    EntitySchema,
+    PluginSchema,
+    VaultSchema,
+    ValidateEntity,
+    /// `/schemas/plugins/validate`, `/schemas/vaults/validate`
+    Validate(&'static EntityKind),
+    /// `/services`
+    Collection(&'static EntityKind),
+    /// `/services/{service}`
+    Entity(&'static EntityKind),
+    /// `/services/{service}/routes`
+    Children(Nested),
+    /// `/services/{service}/routes/{route}`
+    Child(Nested),
+    /// `/routes/{route}/service`
+    Parent(Nested),
+}
+
+/// A kind that refers to another.
+#[derive(Clone, Copy)]
+pub(crate) struct Nested {
+    pub(crate) parent: &'static EntityKind,
+    pub(crate) child: &'static EntityKind,
+    /// The field of the child that names the parent.
+    pub(crate) field: &'static str,
+}
+
+impl Resource {
+    /// The methods it answers to, as the header `Allow` lists them.
+    pub(crate) fn allow(self) -> &'static str {
+        match self {
+            Resource::Information
+            | Resource::Status
+            | Resource::Endpoints
+            | Resource::EnabledPlugins
+            | Resource::Tags
+            | Resource::Tag
+            | Resource::EntitySchema
+            | Resource::PluginSchema
+            | Resource::VaultSchema => "GET, HEAD, OPTIONS",
+            Resource::ValidateEntity | Resource::Validate(_) => "OPTIONS, POST",
+            Resource::Configuration | Resource::Collection(_) | Resource::Children(_) => "GET, HEAD, OPTIONS, POST",
+            Resource::Entity(_) | Resource::Child(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+            Resource::Parent(_) => "GET, HEAD, OPTIONS, PATCH, PUT",
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Authenticates a consumer by user name and password (RFC 7617).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::{HeaderName, StatusCode};
+use proxy::Exchange;
+use proxy::answer::Answer;
+use proxy::authenticate::{Authenticator, Options, Refusal};
+use proxy::identity::{Credential, Identity};
+use schema::{Schema, Violations};
+use serde::Deserialize;
+
+#[derive(Deserialize, Schema)]
+pub struct Config {
+    /// Consumer (id or username) to go on as when no password was good.
+    anonymous: Option<String>,
+    /// Whether the credentials are taken out before the request goes on to the service.
+    #[schema(default = false)]
+    hide_credentials: bool,
+    /// The realm named in the challenge.
+    #[schema(default = "service")]
+    realm: String,
+}
+
+pub struct BasicAuth {
+    hide_credentials: bool,
+}
+
+impl Authenticator for BasicAuth {
+    const NAME: &'static str = "basic-auth";
+    const PRIORITY: i32 = 1100;
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Violations> {
+        Ok(BasicAuth { hide_credentials: config.hide_credentials })
+    }
+
+    fn options(config: &Config) -> Options {
+        Options {
+            anonymous: config.anonymous.clone(),
+            run_on_preflight: true,
+            scheme: "Basic",
+            realm: Some(config.realm.clone()),
+        }
+    }
+
+    async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
+        for header in [PROXY_AUTHORIZATION, AUTHORIZATION] {
+            let Some((username, password)) = credentials(exchange, &header) else { continue };
+            let Some(found) = exchange.registry().basic(&username, &password) else { break };
+            let identity = Identity {
+                consumer: Some(found.consumer.clone()),
+                credential: Some(Credential { identifier: found.identifier.clone() }),
+            };
+            if self.hide_credentials {
+                exchange.request.headers.remove(header);
+            }
+            return Ok(identity);
+        }
+        Err(Refusal::denied(Answer::error(StatusCode::UNAUTHORIZED, "Unauthorized")))
+    }
+}
+
+/// User name and password; the name ends at the first colon, the password may hold more.
+fn credentials(exchange: &Exchange, header: &HeaderName) -> Option<(String, String)> {
+    let value = exchange.request.headers.get(header)?.to_str().ok()?;
+    let (scheme, encoded) = value.trim().split_once(' ')?;
+    let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    let (username, password) = decoded.split_once(':')?;
+    Some((username.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::check;
+    use schema::json;
+
+    #[tokio::test]
+    async fn a_password_proves_its_consumer() {
+        let ann = "service\nx-consumer-id: 11111111-1111-4111-8111-111111111111\nx-consumer-username: ann\nx-credential-identifier: ann";
+        // ann:pa:ss
+        check("basic-auth", json!({"hide_credentials": true}), &["authorization: Basic YW5uOnBhOnNz"], ann).await;
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused() {
+        let refused = "401 {\"message\":\"Unauthorized\"} Basic realm=\"service\"";
+        for authorization in ["Basic YW5uOnBh", "Basic !", "Basic YW5u", "Bearer YW5uOnBhOnNz", "Basic", "Basic Ym9iOnBhOnNz"] {
+            check("basic-auth", json!({}), &[&format!("authorization: {authorization}")], refused).await;
+        }
+        check("basic-auth", json!({}), &[], refused).await;
+    }
+}

@@ -1,0 +1,6 @@
+//! The commands of the command line, one file each; `start` is `run`.
+
+pub mod check;
+pub mod new;
+pub mod reload;
+pub mod version;

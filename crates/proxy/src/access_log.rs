@@ -1,0 +1,235 @@
+//! One line for each request, written by a thread of its own.
+//!
+//! No line holds a secret: of a query only the names of its arguments are written, and of the headers only
+//! the user agent and the referring page without its query.
+
+use crate::exchange::Exchange;
+use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderName, StatusCode};
+use schema::{Value, json};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use time::OffsetDateTime;
+use time::format_description::FormatItem;
+use time::macros::format_description;
+
+/// How a line is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Format {
+    Json,
+    /// The Common Log Format, with referrer and user agent, as nginx and Kong write it.
+    Common,
+}
+
+/// Where lines go; cheap to clone.
+#[derive(Clone)]
+pub struct AccessLog {
+    format: Format,
+    lines: SyncSender<String>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Lines that may wait to be written. A disk that cannot keep up costs lines, not requests.
+const QUEUE: usize = 65_536;
+
+impl AccessLog {
+    /// Starts the thread that writes to `sink`.
+    pub fn start(format: Format, sink: Box<dyn Write + Send>) -> io::Result<AccessLog> {
+        let (lines, queue) = sync_channel(QUEUE);
+        thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(queue, sink))?;
+        Ok(AccessLog { format, lines, dropped: Arc::default() })
+    }
+
+    fn write(&self, pending: &Pending) {
+        let line = match self.format {
+            Format::Json => pending.json(),
+            Format::Common => pending.common(),
+        };
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+            let before = self.dropped.fetch_add(1, Relaxed);
+            if before.is_power_of_two() || before == 0 {
+                tracing::warn!(dropped = before + 1, "the access log cannot be written fast enough; lines are lost");
+            }
+        }
+    }
+}
+
+fn write_all(queue: Receiver<String>, sink: Box<dyn Write + Send>) {
+    let mut sink = io::BufWriter::new(sink);
+    while let Ok(line) = queue.recv() {
+        let mut result = writeln!(sink, "{line}");
+        // Whatever waits goes out together, then the lines are made visible.
+        while let (Ok(()), Ok(line)) = (&result, queue.try_recv()) {
+            result = writeln!(sink, "{line}");
+        }
+        if let Err(error) = result.and_then(|()| sink.flush()) {
+            tracing::error!(%error, "the access log cannot be written");
+        }
+    }
+}
+
+/// What is known of a request when the head of its answer goes out.
+pub struct Entry {
+    exchange: Facts,
+    status: StatusCode,
+    /// How long the service took to the head of its answer, if one was asked.
+    upstream_ms: Option<u64>,
+}
+
+struct Facts {
+    started: std::time::Instant,
+    started_at: OffsetDateTime,
+    client_ip: String,
+    method: String,
+    path: String,
+    /// The names of the query's arguments.
+    arguments: Vec<String>,
+    version: http::Version,
+    host: String,
+    user_agent: Option<String>,
+    referrer: Option<String>,
+    scheme: &'static str,
+    request_id: String,
+    route: Option<String>,
+    service: Option<String>,
+    consumer: Option<String>,
+}
+
+/// An entry on its way: the line is written when this is dropped, which is when the answer has ended or
+/// broken off.
+pub struct Pending {
+    entry: Entry,
+    log: AccessLog,
+    pub sent_bytes: u64,
+    /// Whether the answer reached its end.
+    pub complete: bool,
+}
+
+impl Pending {
+    pub fn new(log: AccessLog, entry: Entry) -> Pending {
+        Pending { entry, log, sent_bytes: 0, complete: false }
+    }
+
+    fn json(&self) -> String {
+        let Entry { exchange, status, upstream_ms } = &self.entry;
+        let line = json!({
+            "started_at": exchange.started_at.unix_timestamp_nanos() / 1_000_000,
+            "client_ip": exchange.client_ip,
+            "request": {
+                "id": exchange.request_id,
+                "method": exchange.method,
+                "scheme": exchange.scheme,
+                "host": exchange.host,
+                "path": exchange.path,
+                "arguments": exchange.arguments,
+                "version": version(exchange.version),
+                "user_agent": exchange.user_agent,
+                "referrer": exchange.referrer,
+            },
+            "response": { "status": status.as_u16(), "size_bytes": self.sent_bytes, "complete": self.complete },
+            "latencies_ms": { "request": millis(exchange.started), "upstream": upstream_ms },
+            "route": exchange.route,
+            "service": exchange.service,
+            "consumer": exchange.consumer,
+        });
+        let Value::Object(mut line) = line else { return String::new() };
+        line.retain(|_, value| !value.is_null());
+        Value::Object(line).to_string()
+    }
+
+    fn common(&self) -> String {
+        let Entry { exchange, status, .. } = &self.entry;
+        let quoted = |text: &str| text.replace('\\', "\\x5C").replace('"', "\\x22");
+        let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), quoted);
+        let arguments = match exchange.arguments.is_empty() {
+            true => String::new(),
+            false => format!("?{}", exchange.arguments.iter().map(|name| format!("{name}=*")).collect::<Vec<_>>().join("&")),
+        };
+        format!(
+            "{} - {} [{}] \"{} {}{} {}\" {} {} \"{}\" \"{}\" kong_request_id: \"{}\"",
+            exchange.client_ip,
+            or_dash(&exchange.consumer).replace(' ', "_"),
+            exchange.started_at.format(COMMON_TIME).unwrap_or_default(),
+            exchange.method,
+            quoted(&exchange.path),
+            quoted(&arguments),
+            version(exchange.version),
+            status.as_u16(),
+            self.sent_bytes,
+            or_dash(&exchange.referrer),
+            or_dash(&exchange.user_agent),
+            exchange.request_id,
+        )
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.log.write(self);
+    }
+}
+
+const COMMON_TIME: &[FormatItem] =
+    format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+
+impl Entry {
+    pub fn new(exchange: &Exchange, status: StatusCode, upstream_ms: Option<u64>) -> Entry {
+        let route = exchange.route.as_deref();
+        let service = route.and_then(|route| route.service.as_deref());
+        let consumer = exchange.identity.as_ref().and_then(|identity| identity.consumer.as_deref());
+        let name = |name: &Option<String>, id: uuid::Uuid| name.clone().unwrap_or_else(|| id.to_string());
+        let headers = &exchange.request.headers;
+        let facts = Facts {
+            started: exchange.started,
+            started_at: OffsetDateTime::now_utc(),
+            client_ip: exchange.caller.ip.to_string(),
+            method: exchange.request.method.to_string(),
+            path: exchange.target.raw_path.clone(),
+            arguments: exchange.request.uri.query().map(argument_names).unwrap_or_default(),
+            version: exchange.request.version,
+            host: exchange.target.host.clone(),
+            user_agent: text(headers, USER_AGENT),
+            referrer: text(headers, REFERER).map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned()),
+            scheme: if exchange.caller.secure { "https" } else { "http" },
+            request_id: exchange.id.as_str().to_owned(),
+            route: route.map(|route| name(&route.name, route.id)),
+            service: service.map(|service| name(&service.name, service.id)),
+            consumer: consumer.map(|consumer| name(&consumer.username, consumer.id)),
+        };
+        Entry { exchange: facts, status, upstream_ms }
+    }
+}
+
+/// A query without its values. What has no `=` could itself be a value, so it is not shown either.
+fn argument_names(query: &str) -> Vec<String> {
+    query.split('&').map(|pair| pair.split_once('=').map_or("*", |(name, _)| name).to_owned()).collect()
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+fn version(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+fn millis(since: std::time::Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_lose_their_values() {
+        assert_eq!(argument_names("apikey=secret&x=1&token"), ["apikey", "x", "*"]);
+    }
+}

@@ -1,0 +1,101 @@
+//! What every authentication plugin shares, so that none can forget a step.
+
+use crate::answer::Answer;
+use crate::exchange::Exchange;
+use crate::identity::{Identity, header_value};
+use crate::plugin::{Fault, Plugin, Verdict};
+use http::{Method, header};
+use schema::{Schema, Violations};
+use std::ops::ControlFlow;
+
+/// Proves who is calling; the shared steps around the proof belong to [`Authenticate`].
+pub trait Authenticator: Sized + Send + Sync + 'static {
+    const NAME: &'static str;
+    const PRIORITY: i32;
+    type Config: Schema;
+
+    fn new(config: Self::Config) -> Result<Self, Violations>;
+
+    fn options(config: &Self::Config) -> Options;
+
+    /// Finds the credential and verifies it. Runs only when it has to.
+    fn authenticate(&self, exchange: &mut Exchange) -> impl Future<Output = Result<Identity, Refusal>>;
+}
+
+/// The options that every authentication plugin reads the same way.
+pub struct Options {
+    /// The consumer, by identity or user name, to go on as when nothing was proven.
+    pub anonymous: Option<String>,
+    /// Whether `OPTIONS` requests are authenticated too.
+    pub run_on_preflight: bool,
+    /// The scheme in `WWW-Authenticate`, such as `Key`.
+    pub scheme: &'static str,
+    pub realm: Option<String>,
+}
+
+/// Why nothing was proven.
+pub enum Refusal {
+    /// The caller's fault: the answer, and what follows scheme and realm in the challenge.
+    Denied { answer: Answer, challenge: &'static str },
+    /// The gate's own fault, which never opens a door, not even the anonymous one.
+    Fault(Fault),
+}
+
+impl Refusal {
+    pub fn denied(answer: Answer) -> Refusal {
+        Refusal::Denied { answer, challenge: "" }
+    }
+}
+
+/// An [`Authenticator`] with the shared steps: preflight, anonymous, identity headers, challenge.
+pub struct Authenticate<A> {
+    authenticator: A,
+    options: Options,
+    challenge: String,
+}
+
+impl<A: Authenticator> Plugin for Authenticate<A> {
+    const NAME: &'static str = A::NAME;
+    const PRIORITY: i32 = A::PRIORITY;
+    const ON_CONSUMER: bool = false;
+    type Config = A::Config;
+
+    fn new(config: A::Config) -> Result<Self, Violations> {
+        let options = A::options(&config);
+        let challenge = match &options.realm {
+            Some(realm) => format!("{} realm=\"{}\"", options.scheme, realm.replace(['"', '\\'], "")),
+            None => options.scheme.to_owned(),
+        };
+        Ok(Authenticate { authenticator: A::new(config)?, options, challenge })
+    }
+
+    async fn on_request(&self, exchange: &mut Exchange) -> Verdict {
+        let preflight = exchange.request.method == Method::OPTIONS && !self.options.run_on_preflight;
+        // With `anonymous` set, one proof of several is enough.
+        let proven = exchange.identity.as_ref().is_some_and(|identity| identity.credential.is_some());
+        if preflight || proven && self.options.anonymous.is_some() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let identity = match (self.authenticator.authenticate(exchange).await, &self.options.anonymous) {
+            (Ok(identity), _) => identity,
+            (Err(Refusal::Fault(fault)), _) => return Err(fault),
+            (Err(Refusal::Denied { .. }), Some(anonymous)) => {
+                let consumer = exchange.registry().consumer(anonymous).cloned();
+                let consumer = consumer.ok_or_else(|| {
+                    Fault::new(format!(
+                        "the anonymous consumer {anonymous} of {} does not exist; add it or correct `anonymous`",
+                        A::NAME
+                    ))
+                })?;
+                Identity { consumer: Some(consumer), credential: None }
+            }
+            (Err(Refusal::Denied { answer, challenge }), None) => {
+                let challenge = header_value(&format!("{}{challenge}", self.challenge));
+                return Ok(ControlFlow::Break(answer.with_header(header::WWW_AUTHENTICATE, challenge)));
+            }
+        };
+        identity.write(&mut exchange.request.headers);
+        exchange.identity = Some(identity);
+        Ok(ControlFlow::Continue(()))
+    }
+}

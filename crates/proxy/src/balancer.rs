@@ -1,0 +1,276 @@
+//! Which target of an upstream takes a request.
+
+use crate::destination::{self, Destination};
+use crate::exchange::Exchange;
+use crate::query;
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderName, HeaderValue};
+use model::upstream::{Algorithm, HashOn, Upstream};
+use net::ClientConfig;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The targets of one upstream.
+pub struct Balancer {
+    targets: Vec<Arc<Target>>,
+    algorithm: Algorithm,
+    inputs: [HashInput; 2],
+    cookie_path: String,
+    /// Where round robin stands.
+    turn: AtomicU64,
+    total_weight: u64,
+    /// Coprime to the total weight, so that stepping by it visits every share once before any twice.
+    stride: u64,
+}
+
+/// One address behind an upstream.
+pub struct Target {
+    pub destination: Destination,
+    weight: u32,
+    /// Requests under way.
+    active: AtomicUsize,
+    /// A moving average of the time to the first byte, in microseconds.
+    latency_us: AtomicU64,
+}
+
+/// The target chosen for a request.
+pub struct Choice {
+    pub target: Arc<Target>,
+    /// The cookie that will bring the caller back here.
+    pub set_cookie: Option<HeaderValue>,
+}
+
+enum HashInput {
+    None,
+    Consumer,
+    Ip,
+    Path,
+    Header(HeaderName),
+    Cookie(String),
+    Query(String),
+    Capture(String),
+}
+
+impl Balancer {
+    /// Targets of weight 0 take nothing, so they are left out.
+    pub fn new(upstream: &Upstream, targets: &[(String, u16, u32)], tls: Option<&Arc<ClientConfig>>) -> Balancer {
+        let target = |(host, port, weight): &(String, u16, u32)| {
+            let mut destination = Destination::new(host, *port, tls.cloned());
+            if let Some(host_header) = &upstream.host_header {
+                destination = destination.named(host_header);
+                destination.authority = destination::authority(host_header, *port, tls.is_some());
+            }
+            let (active, latency_us) = (AtomicUsize::new(0), AtomicU64::new(0));
+            Arc::new(Target { destination, weight: *weight, active, latency_us })
+        };
+        let targets: Vec<Arc<Target>> = targets.iter().filter(|(_, _, weight)| *weight > 0).map(target).collect();
+        let total_weight = targets.iter().map(|target| u64::from(target.weight)).sum();
+        let hash_on = upstream.hash_on.unwrap_or(HashOn::None);
+        // Hashing implies the algorithm, as in Kong.
+        let algorithm = match (upstream.algorithm, hash_on) {
+            (None | Some(Algorithm::RoundRobin), hash_on) if hash_on != HashOn::None => Algorithm::ConsistentHashing,
+            (algorithm, _) => algorithm.unwrap_or(Algorithm::RoundRobin),
+        };
+        let first = HashInput::new(
+            hash_on,
+            &upstream.hash_on_header,
+            &upstream.hash_on_cookie,
+            &upstream.hash_on_query_arg,
+            &upstream.hash_on_uri_capture,
+        );
+        let fallback = HashInput::new(
+            upstream.hash_fallback.unwrap_or(HashOn::None),
+            &upstream.hash_fallback_header,
+            &upstream.hash_on_cookie,
+            &upstream.hash_fallback_query_arg,
+            &upstream.hash_fallback_uri_capture,
+        );
+        Balancer {
+            targets,
+            algorithm,
+            inputs: [first, fallback],
+            cookie_path: upstream.hash_on_cookie_path.clone().unwrap_or_else(|| "/".to_owned()),
+            turn: AtomicU64::new(0),
+            total_weight,
+            stride: stride(total_weight),
+        }
+    }
+
+    /// Chooses a target for the `attempt`th try; each try gets another one where there are several.
+    pub fn choose(&self, exchange: &Exchange, attempt: usize) -> Option<Choice> {
+        let plain = |target: &Arc<Target>| Choice { target: target.clone(), set_cookie: None };
+        match self.algorithm {
+            Algorithm::RoundRobin => self.next_in_turn().map(plain),
+            Algorithm::ConsistentHashing => self.by_hash(exchange, attempt),
+            Algorithm::LeastConnections => self.least(attempt, |target| {
+                (target.active.load(Relaxed) + 1) as f64 / f64::from(target.weight)
+            }),
+            Algorithm::Latency => self.least(attempt, |target| {
+                let waiting = target.active.load(Relaxed) as f64 + 1.0;
+                target.latency_us.load(Relaxed) as f64 * waiting / f64::from(target.weight)
+            }),
+        }
+    }
+
+    fn next_in_turn(&self) -> Option<&Arc<Target>> {
+        if self.total_weight == 0 {
+            return None;
+        }
+        let mut share = self.turn.fetch_add(1, Relaxed).wrapping_mul(self.stride) % self.total_weight;
+        self.targets.iter().find(|target| {
+            let weight = u64::from(target.weight);
+            let here = share < weight;
+            share = share.saturating_sub(weight);
+            here
+        })
+    }
+
+    fn least(&self, attempt: usize, cost: impl Fn(&Target) -> f64) -> Option<Choice> {
+        let mut targets: Vec<&Arc<Target>> = self.targets.iter().collect();
+        // Equals are taken in turn, or all cores would choose the same first target.
+        let turn = self.turn.fetch_add(1, Relaxed) as usize;
+        let by = turn.checked_rem(targets.len()).unwrap_or(0);
+        targets.rotate_left(by);
+        targets.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+        let target = targets.get(attempt.checked_rem(targets.len())?)?;
+        Some(Choice { target: Arc::clone(target), set_cookie: None })
+    }
+
+    /// Rendezvous hashing: each target draws by hash of input and address, the longest draw wins. A target
+    /// that comes or goes moves only its own share of the callers.
+    fn by_hash(&self, exchange: &Exchange, attempt: usize) -> Option<Choice> {
+        let (input, set_cookie) = match self.inputs.iter().find_map(|input| input.value(exchange)) {
+            Some(value) => (value, None),
+            None => self.new_cookie(exchange)?,
+        };
+        let draw = |target: &Target| {
+            let mut hasher = DefaultHasher::new();
+            (&input, &target.destination.host, target.destination.port).hash(&mut hasher);
+            let uniform = (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64;
+            -f64::from(target.weight) / uniform.max(f64::MIN_POSITIVE).ln()
+        };
+        let mut targets: Vec<&Arc<Target>> = self.targets.iter().collect();
+        targets.sort_by(|a, b| draw(b).total_cmp(&draw(a)));
+        let target = targets.get(attempt.checked_rem(targets.len())?)?;
+        Some(Choice { target: Arc::clone(target), set_cookie })
+    }
+
+    /// Where nothing can be hashed: a cookie if one is configured, chance otherwise.
+    fn new_cookie(&self, exchange: &Exchange) -> Option<(String, Option<HeaderValue>)> {
+        let cookie = self.inputs.iter().find_map(|input| match input {
+            HashInput::Cookie(name) => Some(name),
+            _ => None,
+        });
+        let value = uuid::Uuid::new_v4().to_string();
+        let header = cookie.and_then(|name| {
+            let secure = if exchange.caller.secure { "; Secure" } else { "" };
+            let path = &self.cookie_path;
+            HeaderValue::try_from(format!("{name}={value}; Path={path}; HttpOnly; SameSite=Lax{secure}")).ok()
+        });
+        Some((value, header))
+    }
+}
+
+impl Choice {
+    /// Adds what the balancer has to tell the caller.
+    pub fn write(&self, headers: &mut http::HeaderMap) {
+        if let Some(cookie) = &self.set_cookie {
+            headers.append(SET_COOKIE, cookie.clone());
+        }
+    }
+}
+
+impl Target {
+    /// Counts a request as under way until the guard is dropped.
+    pub fn occupy(self: &Arc<Target>) -> Occupied {
+        self.active.fetch_add(1, Relaxed);
+        Occupied(self.clone())
+    }
+
+    /// Takes a time to the first byte into the average, a quarter at a time.
+    pub fn observe(&self, latency: Duration) {
+        let new = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+        let old = self.latency_us.load(Relaxed);
+        self.latency_us.store(if old == 0 { new } else { old - old / 4 + new / 4 }, Relaxed);
+    }
+}
+
+/// A request under way at a target.
+pub struct Occupied(Arc<Target>);
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+impl HashInput {
+    fn new(
+        on: HashOn,
+        header: &Option<String>,
+        cookie: &Option<String>,
+        argument: &Option<String>,
+        capture: &Option<String>,
+    ) -> HashInput {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        match on {
+            HashOn::None => HashInput::None,
+            HashOn::Consumer => HashInput::Consumer,
+            HashOn::Ip => HashInput::Ip,
+            HashOn::Path => HashInput::Path,
+            HashOn::Header => text(header).parse().map_or(HashInput::None, HashInput::Header),
+            HashOn::Cookie => HashInput::Cookie(text(cookie)),
+            HashOn::QueryArg => HashInput::Query(text(argument)),
+            HashOn::UriCapture => HashInput::Capture(text(capture)),
+        }
+    }
+
+    fn value(&self, exchange: &Exchange) -> Option<String> {
+        let headers = &exchange.request.headers;
+        match self {
+            HashInput::None => None,
+            HashInput::Consumer => {
+                let identity = exchange.identity.as_ref()?;
+                identity.consumer.as_ref().map(|consumer| consumer.id.to_string())
+            }
+            HashInput::Ip => Some(exchange.caller.ip.to_string()),
+            HashInput::Path => Some(exchange.target.raw_path.clone()),
+            HashInput::Header(name) => headers.get(name)?.to_str().ok().map(str::to_owned),
+            HashInput::Cookie(name) => cookie(headers, name),
+            HashInput::Query(name) => query::values(exchange.target.query.as_deref()?, name).next(),
+            HashInput::Capture(name) => exchange.target.captures.get(name).cloned(),
+        }
+    }
+}
+
+/// The value of a cookie (RFC 6265 section 4.2).
+pub fn cookie(headers: &http::HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+/// A number near 0.618 of `total` that has no divisor in common with it.
+fn stride(total: u64) -> u64 {
+    fn divisor(a: u64, b: u64) -> u64 {
+        if b == 0 { a } else { divisor(b, a % b) }
+    }
+    let golden = (total as f64 * 0.618_033_988) as u64;
+    (golden.max(1)..).find(|candidate| divisor(*candidate, total) == 1).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strides_visit_every_share() {
+        for total in [1, 2, 3, 10, 100, 101, 300, 65_535] {
+            let mut seen: Vec<u64> = (0..total).map(|turn| turn * stride(total) % total).collect();
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..total), "{total}");
+        }
+    }
+}

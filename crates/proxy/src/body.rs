@@ -1,0 +1,99 @@
+//! Bodies on their way through: from the caller, from the service, or made here.
+
+use crate::upstream::{UpstreamBody, WatchedBody};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use thiserror::Error;
+
+/// A body of a request or a response.
+#[derive(Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    /// Bytes at hand.
+    Full(Bytes),
+    /// What the caller is sending.
+    Caller(Incoming),
+    /// What the caller is sending, with an eye on how far it has gone.
+    Watched(Box<WatchedBody>),
+    /// What the service is sending.
+    Upstream(Box<UpstreamBody>),
+}
+
+/// A body broke off.
+#[derive(Debug, Error)]
+pub enum BodyError {
+    #[error("the body broke off: {0}")]
+    Broken(#[from] hyper::Error),
+    #[error("the service sent nothing more within its read_timeout")]
+    Stalled,
+}
+
+/// A body could not be held in memory.
+#[derive(Debug, Error)]
+pub enum BufferError {
+    #[error(transparent)]
+    Broken(#[from] BodyError),
+    #[error("the body is larger than {limit_bytes} bytes")]
+    TooLarge { limit_bytes: usize },
+}
+
+impl Body {
+    /// Reads the body to its end and keeps it in its place, so that it can still be forwarded.
+    pub async fn buffer(&mut self, limit_bytes: usize) -> Result<Bytes, BufferError> {
+        if let Body::Full(bytes) = self {
+            return Ok(bytes.clone());
+        }
+        let mut buffer = BytesMut::new();
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+            if let Ok(data) = frame?.into_data() {
+                if buffer.len() + data.len() > limit_bytes {
+                    return Err(BufferError::TooLarge { limit_bytes });
+                }
+                buffer.extend_from_slice(&data);
+            }
+        }
+        let bytes = buffer.freeze();
+        *self = Body::Full(bytes.clone());
+        Ok(bytes)
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Body::Empty => Poll::Ready(None),
+            Body::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Body::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Body::Caller(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Broken),
+            Body::Watched(body) => Pin::new(body).poll_frame(cx),
+            Body::Upstream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Full(bytes) => bytes.is_empty(),
+            Body::Caller(body) => body.is_end_stream(),
+            Body::Watched(body) => body.is_end_stream(),
+            Body::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Body::Caller(body) => body.size_hint(),
+            Body::Watched(body) => body.size_hint(),
+            Body::Upstream(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! One address behind a service, and how it is spoken to.
+
+use http::HeaderValue;
+use net::ClientConfig;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// Where a connection goes. Equal destinations share their idle connections.
+#[derive(Clone)]
+pub struct Destination {
+    /// A name or an address.
+    pub host: Arc<str>,
+    pub port: u16,
+    pub tls: Option<Tls>,
+    /// What goes into `Host` where neither the caller's nor another is wanted: the port is left out where
+    /// it is the scheme's own.
+    pub authority: HeaderValue,
+}
+
+/// TLS towards a destination.
+#[derive(Clone)]
+pub struct Tls {
+    /// Equal settings give the same configuration, so its address stands for it.
+    pub config: Arc<ClientConfig>,
+    /// The name in the handshake, and what the certificate must be for.
+    pub server_name: Arc<str>,
+}
+
+impl Destination {
+    pub fn new(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> Destination {
+        let authority = authority(host, port, tls.is_some());
+        let tls = tls.map(|config| Tls { config, server_name: host.into() });
+        Destination { host: host.into(), port, tls, authority }
+    }
+
+    /// The same place under another name: TLS must be for the host that is asked for.
+    pub fn named(&self, host: &str) -> Destination {
+        let tls = self.tls.as_ref().map(|tls| Tls { config: tls.config.clone(), server_name: host.into() });
+        Destination { tls, ..self.clone() }
+    }
+}
+
+/// `host`, or `host:port` where the port is not the scheme's own.
+pub fn authority(host: &str, port: u16, tls: bool) -> HeaderValue {
+    let own = if tls { 443 } else { 80 };
+    let text = if port == own { host.to_owned() } else { format!("{host}:{port}") };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+impl PartialEq for Destination {
+    fn eq(&self, other: &Destination) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(&a.config, &b.config) && a.server_name == b.server_name,
+            _ => false,
+        };
+        same_tls && self.port == other.port && self.host == other.host
+    }
+}
+
+impl Eq for Destination {}
+
+impl Hash for Destination {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.host.hash(state);
+        self.port.hash(state);
+        self.tls.as_ref().map(|tls| (Arc::as_ptr(&tls.config), &tls.server_name)).hash(state);
+    }
+}

@@ -1,0 +1,104 @@
+//! One request on its way through the gate, and what became known of it.
+
+use crate::body::Body;
+use crate::conduct::Conduct;
+use crate::identity::{self, Identity};
+use crate::plan::{Plan, RoutePlan};
+use crate::registry::Registry;
+use crate::request_id::RequestId;
+use http::request::Parts;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A request, its caller, and what plugins found out.
+pub struct Exchange {
+    pub request: Parts,
+    pub body: Body,
+    pub id: RequestId,
+    pub caller: Caller,
+    pub target: Target,
+    pub started: Instant,
+    /// `None` when no route matched.
+    pub route: Option<Arc<RoutePlan>>,
+    pub identity: Option<Identity>,
+    /// Groups that authentication itself proved, apart from a consumer's.
+    pub authenticated_groups: Option<Vec<String>>,
+    /// What the correlation-id plugin chose, to be echoed to the caller.
+    pub correlation_id: Option<http::HeaderValue>,
+    pub plan: Arc<Plan>,
+    pub conduct: Arc<Conduct>,
+}
+
+/// Who sent the request, as far as the connection and trusted peers tell.
+#[derive(Clone)]
+pub struct Caller {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// The caller's own address: the peer's, or what a trusted peer says.
+    pub ip: IpAddr,
+    /// Whether the peer's `X-Forwarded-*` headers are believed.
+    pub trusted: bool,
+    /// Whether the request counts as HTTPS.
+    pub secure: bool,
+    /// The port the connection was accepted on.
+    pub port: u16,
+    /// The TLS server name.
+    pub server_name: Option<Arc<str>>,
+    /// A number for the connection, and for the request on it.
+    pub connection: u64,
+    pub request_on_connection: u64,
+}
+
+/// What the request is for.
+#[derive(Default)]
+pub struct Target {
+    /// The host asked for, in lower case, without port.
+    pub host: String,
+    /// The port asked for, if one was named.
+    pub port: Option<u16>,
+    /// The host asked for with its port, as it goes on where the route preserves it.
+    pub authority: String,
+    /// The path as the caller wrote it.
+    pub raw_path: String,
+    /// The path that goes to the service, with the service's own path before it.
+    pub upstream_path: String,
+    /// The query, without `?`; plugins may take credentials out.
+    pub query: Option<String>,
+    /// The prefix that `strip_path` took off, if it took any.
+    pub prefix: Option<String>,
+    /// What the groups of the route's regular expression matched, by name and by number.
+    pub captures: HashMap<String, String>,
+}
+
+impl Exchange {
+    /// Takes a request in. What only the gate may say about the caller is removed here, once, whether or
+    /// not any plugin authenticates.
+    pub fn new(mut request: Parts, body: Body, caller: Caller, plan: Arc<Plan>, conduct: Arc<Conduct>) -> Exchange {
+        identity::strip(&mut request.headers);
+        Exchange {
+            request,
+            body,
+            id: RequestId::random(),
+            caller,
+            target: Target::default(),
+            started: Instant::now(),
+            route: None,
+            identity: None,
+            authenticated_groups: None,
+            correlation_id: None,
+            plan,
+            conduct,
+        }
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.plan.registry
+    }
+
+    /// Milliseconds since the request came in.
+    pub fn elapsed_ms(&self) -> u64 {
+        self.started.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,266 @@
+//! Request and response heads on their way across: what is dropped, what is added (RFC 9110 section 7.6).
+
+use crate::body::Body;
+use crate::conduct::SERVER;
+use crate::destination::Destination;
+use crate::exchange::Exchange;
+use http::header::{CONNECTION, COOKIE, HOST, SERVER as SERVER_HEADER, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, response};
+use std::fmt::Write;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
+pub const UPSTREAM_LATENCY: HeaderName = HeaderName::from_static("x-kong-upstream-latency");
+pub const PROXY_LATENCY: HeaderName = HeaderName::from_static("x-kong-proxy-latency");
+pub const RESPONSE_LATENCY: HeaderName = HeaderName::from_static("x-kong-response-latency");
+const UPSTREAM_STATUS: HeaderName = HeaderName::from_static("x-kong-upstream-status");
+
+/// What a request asked of its own connection, before that was taken out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hop {
+    /// The caller wants to go on as a WebSocket.
+    pub websocket: bool,
+}
+
+/// Takes out of a request what is for this connection alone.
+///
+/// A caller may name any header in `Connection`. What carries the message's framing, destination or
+/// authority is not his to take away: a service would read the body as a second request, or miss who called.
+pub fn leave_connection(headers: &mut HeaderMap) -> Hop {
+    let named = connection_options(headers);
+    let has = |option: &str| named.iter().any(|name| name == option);
+    let upgrade = headers.get(UPGRADE).and_then(|value| value.to_str().ok());
+    let websocket = has("upgrade") && upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+    let trailers = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
+    let trailers = trailers.flat_map(|value| value.split(',')).any(|coding| {
+        coding.split(';').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+    });
+    for name in named.iter().filter(|name| !is_protected(name)) {
+        headers.remove(name.as_str());
+    }
+    drop_hop_by_hop(headers);
+    headers.remove(PROXY);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    Hop { websocket }
+}
+
+fn connection_options(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+fn is_protected(name: &str) -> bool {
+    const PROTECTED: &[&str] = &[
+        "host", "content-length", "content-type", "content-encoding", "transfer-encoding", "authorization", "cookie",
+        "via", "forwarded", "x-real-ip", "x-kong-request-id", "date", "te",
+    ];
+    PROTECTED.contains(&name) || name.starts_with("x-forwarded-")
+}
+
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
+        headers.remove(name);
+    }
+}
+
+/// The request as the service gets it.
+pub fn request(
+    exchange: &mut Exchange,
+    destination: &Destination,
+    preserve_host: bool,
+    hop: Hop,
+) -> Result<Request<Body>, http::Error> {
+    let target = &exchange.target;
+    let mut uri = String::with_capacity(target.upstream_path.len() + target.query.as_ref().map_or(0, String::len) + 1);
+    uri.push_str(&target.upstream_path);
+    if let Some(query) = &target.query {
+        uri.push('?');
+        uri.push_str(query);
+    }
+    let mut headers = exchange.request.headers.clone();
+    let host = match preserve_host {
+        true => HeaderValue::try_from(target.authority.as_str())?,
+        false => destination.authority.clone(),
+    };
+    headers.insert(HOST, host);
+    one_cookie_line(&mut headers);
+    let version = match exchange.request.version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    };
+    append(&mut headers, VIA, format_args!("{version} portcullis"));
+    forwarded(exchange, &mut headers);
+    headers.remove(REQUEST_ID);
+    if exchange.conduct.request_id_upstream {
+        headers.insert(REQUEST_ID, exchange.id.to_header());
+    }
+    if headers.contains_key(TE) {
+        // RFC 9110 section 10.1.4: TE is for one connection, and says so.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if hop.websocket {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    let mut request = Request::new(std::mem::take(&mut exchange.body));
+    *request.method_mut() = exchange.request.method.clone();
+    *request.uri_mut() = Uri::try_from(uri)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Who called, as the services behind see it. Only trusted peers may have said so before us.
+fn forwarded(exchange: &Exchange, headers: &mut HeaderMap) {
+    let (caller, target) = (&exchange.caller, &exchange.target);
+    append(headers, FORWARDED_FOR, format_args!("{}", caller.peer.ip().to_canonical()));
+    set(headers, REAL_IP, format_args!("{}", caller.ip));
+    let mut say = |name: HeaderName, value: Option<&str>| {
+        if caller.trusted && headers.contains_key(&name) {
+            return;
+        }
+        match value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            Some(value) => drop(headers.insert(name, value)),
+            None => drop(headers.remove(name)),
+        }
+    };
+    say(FORWARDED_PROTO, Some(if caller.secure { "https" } else { "http" }));
+    say(FORWARDED_HOST, Some(&target.host));
+    say(FORWARDED_PORT, Some(itoa::Buffer::new().format(caller.port)));
+    say(FORWARDED_PATH, Some(&target.raw_path));
+    say(FORWARDED_PREFIX, target.prefix.as_deref());
+}
+
+/// HTTP/2 callers may split their cookies; HTTP/1.1 knows one line (RFC 9113 section 8.2.3).
+fn one_cookie_line(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if lines.next().is_some() && lines.next().is_some() {
+        let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            headers.insert(COOKIE, joined);
+        }
+    }
+}
+
+/// The head of a service's answer as the caller gets it.
+pub fn proxied_response(exchange: &Exchange, head: &mut response::Parts, upstream_ms: u64, proxy_ms: u64) {
+    for name in connection_options(&head.headers).iter().filter(|name| !is_protected(name)) {
+        head.headers.remove(name.as_str());
+    }
+    drop_hop_by_hop(&mut head.headers);
+    head.version = Version::HTTP_11;
+    let shown = exchange.conduct.headers;
+    if shown.via {
+        append(&mut head.headers, VIA, format_args!("1.1 portcullis"));
+    }
+    if shown.upstream_latency {
+        head.headers.insert(UPSTREAM_LATENCY, upstream_ms.into());
+    }
+    if shown.proxy_latency {
+        head.headers.insert(PROXY_LATENCY, proxy_ms.into());
+    }
+    if shown.upstream_status {
+        head.headers.insert(UPSTREAM_STATUS, head.status.as_u16().into());
+    }
+    if shown.request_id {
+        head.headers.insert(REQUEST_ID, exchange.id.to_header());
+    }
+}
+
+/// The head of an answer that the gate makes. `upstream_ms` is there when a service was asked first.
+pub fn own_response(exchange: &Exchange, headers: &mut HeaderMap, upstream_ms: Option<u64>) {
+    let shown = exchange.conduct.headers;
+    if shown.server {
+        headers.insert(SERVER_HEADER, SERVER);
+    }
+    match upstream_ms {
+        Some(upstream_ms) => {
+            if shown.via {
+                append(headers, VIA, format_args!("1.1 portcullis"));
+            }
+            if shown.upstream_latency {
+                headers.insert(UPSTREAM_LATENCY, upstream_ms.into());
+            }
+            if shown.proxy_latency {
+                headers.insert(PROXY_LATENCY, exchange.elapsed_ms().saturating_sub(upstream_ms).into());
+            }
+        }
+        None if shown.response_latency => drop(headers.insert(RESPONSE_LATENCY, exchange.elapsed_ms().into())),
+        None => {}
+    }
+    if shown.request_id {
+        headers.insert(REQUEST_ID, exchange.id.to_header());
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: std::fmt::Arguments) {
+    let mut text = String::new();
+    if write!(text, "{value}").is_ok()
+        && let Ok(value) = HeaderValue::try_from(text)
+    {
+        headers.insert(name, value);
+    }
+}
+
+/// Adds to a list header, in one line.
+fn append(headers: &mut HeaderMap, name: HeaderName, value: std::fmt::Arguments) {
+    let held: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    let mut line = held.join(&b", "[..]);
+    if !line.is_empty() {
+        line.extend_from_slice(b", ");
+    }
+    line.extend_from_slice(value.to_string().as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&line) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        lines.iter().map(pair).collect()
+    }
+
+    fn check(given: &[(&'static str, &'static str)], expected: &[(&'static str, &'static str)], websocket: bool) {
+        let mut map = headers(given);
+        let hop = leave_connection(&mut map);
+        assert_eq!((map, hop.websocket), (headers(expected), websocket), "{given:?}");
+    }
+
+    #[test]
+    fn a_request_leaves_its_connection_behind() {
+        check(&[("connection", "x-foo, close"), ("x-foo", "1"), ("keep-alive", "5"), ("x-bar", "2")], &[("x-bar", "2")], false);
+        check(&[("te", "trailers, deflate;q=0.5"), ("proxy", "x")], &[("te", "trailers")], false);
+        check(&[("connection", "Upgrade"), ("upgrade", "WebSocket")], &[], true);
+        check(&[("connection", "upgrade"), ("upgrade", "h2c"), ("http2-settings", "x")], &[], false);
+        check(&[("upgrade", "websocket")], &[], false);
+    }
+
+    /// The attack: `Connection: Content-Length` makes a naive proxy drop the length, and the service reads
+    /// the body as a second request that no plugin has seen.
+    #[test]
+    fn a_caller_cannot_take_away_what_frames_or_names_the_request() {
+        check(
+            &[("connection", "content-length, authorization, x-forwarded-for, cookie"), ("content-length", "3"), ("authorization", "a")],
+            &[("content-length", "3"), ("authorization", "a")],
+            false,
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! Who the caller is, and the headers that say so; nobody but the gate may set them.
+
+use crate::registry::Consumer;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
+
+/// What authentication proved.
+#[derive(Clone)]
+pub struct Identity {
+    /// The consumer, where the credential belongs to one.
+    pub consumer: Option<Arc<Consumer>>,
+    /// `None` for the anonymous consumer.
+    pub credential: Option<Credential>,
+}
+
+/// The credential that a caller proved itself with.
+#[derive(Clone)]
+pub struct Credential {
+    /// What services see in `X-Credential-Identifier`.
+    pub identifier: HeaderValue,
+}
+
+pub const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");
+pub const CONSUMER_CUSTOM_ID: HeaderName = HeaderName::from_static("x-consumer-custom-id");
+pub const CONSUMER_USERNAME: HeaderName = HeaderName::from_static("x-consumer-username");
+pub const CREDENTIAL_IDENTIFIER: HeaderName = HeaderName::from_static("x-credential-identifier");
+pub const ANONYMOUS_CONSUMER: HeaderName = HeaderName::from_static("x-anonymous-consumer");
+pub const CONSUMER_GROUPS: HeaderName = HeaderName::from_static("x-consumer-groups");
+pub const AUTHENTICATED_GROUPS: HeaderName = HeaderName::from_static("x-authenticated-groups");
+
+/// Every name with one of these beginnings is the gate's.
+const RESERVED: [&str; 4] = ["x-consumer-", "x-credential-", "x-authenticated-", "x-anonymous-consumer"];
+
+/// Removes what a caller may not say of itself.
+///
+/// The attack: a service that reads its headers through CGI, WSGI or the like sees `X_Consumer_ID`,
+/// `X.Consumer.ID` and `X-Consumer-ID` as one variable. So every spelling that differs only in its
+/// separators goes, whatever the route.
+pub fn strip(headers: &mut HeaderMap) {
+    // No header with such a beginning is the common case, and this finds it without an allocation.
+    while let Some(name) = headers.keys().find(|name| is_reserved(name.as_str())).cloned() {
+        headers.remove(&name);
+    }
+}
+
+/// Whether only the gate may set this header. Header names are in lower case.
+pub fn is_reserved(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let matches = |reserved: &&str| {
+        bytes.len() >= reserved.len()
+            && bytes.iter().zip(reserved.bytes()).all(|(given, reserved)| match reserved {
+                b'-' => !given.is_ascii_alphanumeric(),
+                letter => *given == letter,
+            })
+    };
+    bytes.first() == Some(&b'x') && RESERVED.iter().any(|reserved| matches(&reserved))
+}
+
+impl Identity {
+    /// Tells the service who is calling, in place of whatever an earlier authenticator said.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        let consumer = self.consumer.as_deref();
+        let mut set = |name: HeaderName, value: Option<&HeaderValue>| match value {
+            Some(value) => drop(headers.insert(name, value.clone())),
+            None => drop(headers.remove(name)),
+        };
+        set(CONSUMER_ID, consumer.map(|consumer| &consumer.id_header));
+        set(CONSUMER_CUSTOM_ID, consumer.and_then(|consumer| consumer.custom_id_header.as_ref()));
+        set(CONSUMER_USERNAME, consumer.and_then(|consumer| consumer.username_header.as_ref()));
+        set(CREDENTIAL_IDENTIFIER, self.credential.as_ref().map(|credential| &credential.identifier));
+        let anonymous = HeaderValue::from_static("true");
+        set(ANONYMOUS_CONSUMER, self.credential.is_none().then_some(&anonymous));
+    }
+}
+
+/// Text as a header value. UTF-8 passes as it is, as in Kong; what no header can hold is percent-encoded.
+pub fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| {
+        let encoded = percent_encoding::utf8_percent_encode(text, percent_encoding::CONTROLS).to_string();
+        HeaderValue::try_from(encoded).unwrap_or(HeaderValue::from_static(""))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_identity_header_is_reserved() {
+        for name in ["x-consumer-id", "x_consumer_id", "x-consumer_id", "x.consumer.id", "x~consumer~username",
+            "x-credential-identifier", "x-authenticated-userid", "x-anonymous-consumer", "x_anonymous_consumer",
+            "x-consumer-groups", "x-consumer-", "x-anonymous-consumer-"] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["x-consumers", "xconsumer-id", "x-consumer", "x-request-id", "host", "x", "x-anonymous"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_that_no_header_can_hold_are_encoded() {
+        assert_eq!(header_value("a\r\nx: y"), "a%0D%0Ax: y");
+        assert_eq!(header_value("zoë").as_bytes(), "zoë".as_bytes());
+    }
+}

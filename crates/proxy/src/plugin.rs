@@ -1,0 +1,109 @@
+//! What a plugin is.
+
+use crate::answer::Answer;
+use crate::exchange::Exchange;
+use http::response::Parts;
+use schema::{PluginSchema, Schema, Value, Violations};
+use std::error::Error;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+
+/// A policy that an operator can put on a route, a service, a consumer, or everywhere.
+///
+/// A plugin lives in one file: its `Config`, this impl, and its tests. An instance is built once per
+/// configuration and then only read, so it holds no state of a request.
+pub trait Plugin: Sized + Send + Sync + 'static {
+    /// The name in configuration files.
+    const NAME: &'static str;
+    /// Higher runs earlier; the numbers are Kong's, so that migrated chains keep their order.
+    const PRIORITY: i32;
+    /// Whether it may be placed on a consumer; what finds the consumer out may not.
+    const ON_CONSUMER: bool = true;
+    type Config: Schema;
+
+    /// Does everything costly: compiles patterns, decodes keys. May not wait.
+    fn new(config: Self::Config) -> Result<Self, Violations>;
+
+    /// Runs before the request goes upstream; the only hook that may wait, and may answer instead.
+    ///
+    /// Each core has its own runtime, so the future need not be `Send`.
+    fn on_request(&self, exchange: &mut Exchange) -> impl Future<Output = Verdict> {
+        let _ = exchange;
+        async { Ok(ControlFlow::Continue(())) }
+    }
+
+    /// Runs when the head of the response is known, also after a refusal.
+    ///
+    /// The order is that of `on_request`: Kong runs every phase by priority.
+    fn on_response(&self, exchange: &mut Exchange, response: &mut Parts) {
+        let _ = (exchange, response);
+    }
+}
+
+/// Go on, or answer the caller now. An `Err` never lets a request through: it becomes a 500.
+pub type Verdict = Result<ControlFlow<Answer>, Fault>;
+
+/// The gate's own failure, never the caller's: logged in full, shown as a 500 without detail.
+#[derive(Debug)]
+pub struct Fault(Box<dyn Error + Send + Sync>);
+
+impl Fault {
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
+        Fault(error.into())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A plugin's definition without its type: what the catalog and the plan need.
+pub struct Definition {
+    pub name: &'static str,
+    pub priority: i32,
+    schema: fn() -> PluginSchema,
+    build: fn(Value) -> Result<Box<dyn Running>, Violations>,
+}
+
+impl Definition {
+    pub const fn of<P: Plugin>() -> Definition {
+        Definition {
+            name: P::NAME,
+            priority: P::PRIORITY,
+            schema: || {
+                let mut config = P::Config::record();
+                config.prefix = "config.";
+                PluginSchema { name: P::NAME, priority: P::PRIORITY, config, on_consumer: P::ON_CONSUMER }
+            },
+            build: |config| Ok(Box::new(P::new(P::Config::from_read(config)?)?)),
+        }
+    }
+
+    pub fn schema(&self) -> PluginSchema {
+        (self.schema)()
+    }
+
+    /// Builds an instance from a config that its schema accepted.
+    pub fn build(&self, config: Value) -> Result<Box<dyn Running>, Violations> {
+        (self.build)(config)
+    }
+}
+
+/// A built plugin, as the chain holds it. Implemented for every [`Plugin`]; nobody writes it by hand.
+pub trait Running: Send + Sync {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>>;
+    fn on_response(&self, exchange: &mut Exchange, response: &mut Parts);
+}
+
+impl<P: Plugin> Running for P {
+    fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>> {
+        Box::pin(Plugin::on_request(self, exchange))
+    }
+
+    fn on_response(&self, exchange: &mut Exchange, response: &mut Parts) {
+        Plugin::on_response(self, exchange, response);
+    }
+}

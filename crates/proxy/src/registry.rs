@@ -1,0 +1,200 @@
+//! Consumers and their credentials, for lookups on the request path.
+//!
+//! Secrets are kept as hashes or parsed keys, and looked up by hash, so that how long a lookup takes says
+//! nothing about how much of a guess was right.
+
+use crate::identity::header_value;
+use http::HeaderValue;
+use jose::VerifyingKey;
+use model::Configuration;
+use model::consumer;
+use model::credential::{Acl, Algorithm, BasicAuth, JwtSecret, KeyAuth};
+use model::invalid::Place;
+use schema::{Schema, Violations};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Who may call.
+#[derive(Default)]
+pub struct Registry {
+    consumers: HashMap<Uuid, Arc<Consumer>>,
+    by_username: HashMap<String, Uuid>,
+    keys: HashMap<String, ApiKey>,
+    jwts: HashMap<String, Arc<JwtCredential>>,
+    basic: HashMap<String, BasicCredential>,
+}
+
+/// A consumer, with its headers made once.
+pub struct Consumer {
+    pub id: Uuid,
+    pub username: Option<String>,
+    pub custom_id: Option<String>,
+    /// The ACL groups it is a member of.
+    pub groups: Vec<String>,
+    pub id_header: HeaderValue,
+    pub username_header: Option<HeaderValue>,
+    pub custom_id_header: Option<HeaderValue>,
+    /// The groups as services see them: `g1, g2`.
+    pub groups_header: HeaderValue,
+}
+
+/// An API key; the key itself is not kept.
+pub struct ApiKey {
+    pub consumer: Arc<Consumer>,
+    /// The credential's identity, which Kong shows to services.
+    pub identifier: HeaderValue,
+    /// Seconds since 1970.
+    pub expires_at: Option<u64>,
+}
+
+/// What tokens of one issuer are verified with.
+pub struct JwtCredential {
+    pub consumer: Arc<Consumer>,
+    pub identifier: HeaderValue,
+    pub algorithm: jose::Algorithm,
+    /// The secret as it stands, or the public key.
+    pub key: Option<VerifyingKey>,
+    /// The secret where it is base64 (`secret_is_base64`).
+    pub decoded_key: Option<VerifyingKey>,
+}
+
+/// A user name with the hash of its password.
+pub struct BasicCredential {
+    pub consumer: Arc<Consumer>,
+    pub identifier: HeaderValue,
+    password_sha1: String,
+}
+
+/// A row that cannot take part, and why.
+pub struct Unusable {
+    pub entity_type: &'static str,
+    pub place: Place,
+    pub violations: Violations,
+}
+
+impl Registry {
+    pub fn new(configuration: &Configuration, unusable: &mut Vec<Unusable>) -> Registry {
+        let mut registry = Registry::default();
+        let mut groups: HashMap<Uuid, Vec<String>> = HashMap::new();
+        for acl in rows::<Acl>(configuration, "acls", "acl", unusable) {
+            groups.entry(acl.1.consumer.id).or_default().push(acl.1.group);
+        }
+        for (_, row) in rows::<consumer::Consumer>(configuration, "consumers", "consumer", unusable) {
+            if let Some(username) = &row.username {
+                registry.by_username.insert(username.clone(), row.id);
+            }
+            let groups = groups.remove(&row.id).unwrap_or_default();
+            registry.consumers.insert(row.id, Arc::new(Consumer::new(row, groups)));
+        }
+        for (expires_at, row) in rows::<KeyAuth>(configuration, "keyauth_credentials", "keyauth_credential", unusable) {
+            let Some(consumer) = registry.owner(row.consumer.id) else { continue };
+            let hash = jose::digest::sha256_hex(row.key.as_ref().map_or("", |key| key.reveal()).as_bytes());
+            let identifier = header_value(&row.id.to_string());
+            registry.keys.insert(hash, ApiKey { consumer, identifier, expires_at });
+        }
+        for (_, row) in rows::<JwtSecret>(configuration, "jwt_secrets", "jwt_secret", unusable) {
+            let Some(consumer) = registry.owner(row.consumer.id) else { continue };
+            let Some(key) = row.key.clone() else { continue };
+            registry.jwts.insert(key, Arc::new(JwtCredential::new(row, consumer)));
+        }
+        for (_, row) in rows::<BasicAuth>(configuration, "basicauth_credentials", "basicauth_credential", unusable) {
+            let Some(consumer) = registry.owner(row.consumer.id) else { continue };
+            let identifier = header_value(&row.username);
+            let password_sha1 = row.password.reveal().to_owned();
+            registry.basic.insert(row.username, BasicCredential { consumer, identifier, password_sha1 });
+        }
+        registry
+    }
+
+    fn owner(&self, id: Uuid) -> Option<Arc<Consumer>> {
+        self.consumers.get(&id).cloned()
+    }
+
+    /// The consumer with this identity or user name: what `anonymous` may hold.
+    pub fn consumer(&self, id_or_username: &str) -> Option<&Arc<Consumer>> {
+        let id = Uuid::try_parse(id_or_username).ok().filter(|id| self.consumers.contains_key(id));
+        self.consumers.get(&id.or_else(|| self.by_username.get(id_or_username).copied())?)
+    }
+
+    /// The credential of an API key that has not expired. `now` is in seconds since 1970.
+    pub fn api_key(&self, key: &str, now: u64) -> Option<&ApiKey> {
+        let found = self.keys.get(&jose::digest::sha256_hex(key.as_bytes()))?;
+        found.expires_at.is_none_or(|expires_at| now < expires_at).then_some(found)
+    }
+
+    /// The credential whose `key` is this value of the key claim.
+    pub fn jwt(&self, key: &str) -> Option<&Arc<JwtCredential>> {
+        self.jwts.get(key)
+    }
+
+    /// The credential of this user name, if the password is its.
+    pub fn basic(&self, username: &str, password: &str) -> Option<&BasicCredential> {
+        let found = self.basic.get(username);
+        let salt = found.map(|found| found.consumer.id).unwrap_or_default();
+        // An unknown name costs the same work as a known one.
+        let given = jose::digest::sha1_hex(format!("{password}{salt}").as_bytes());
+        found.filter(|found| jose::digest::equal(given.as_bytes(), found.password_sha1.as_bytes()))
+    }
+}
+
+/// Each row as its type, with the time it expires; rows whose secrets are not to be had are reported.
+fn rows<T: Schema>(
+    configuration: &Configuration,
+    kind: &'static str,
+    entity_type: &'static str,
+    unusable: &mut Vec<Unusable>,
+) -> Vec<(Option<u64>, T)> {
+    let typed = configuration.typed::<T>(kind).into_iter();
+    typed
+        .filter_map(|(row, typed)| match typed {
+            Ok(typed) => Some((row.expires_at, typed)),
+            Err(violations) => {
+                unusable.push(Unusable { entity_type, place: row.place.clone(), violations });
+                None
+            }
+        })
+        .collect()
+}
+
+impl Consumer {
+    fn new(row: consumer::Consumer, groups: Vec<String>) -> Consumer {
+        Consumer {
+            id: row.id,
+            id_header: header_value(&row.id.to_string()),
+            username_header: row.username.as_deref().map(header_value),
+            custom_id_header: row.custom_id.as_deref().map(header_value),
+            groups_header: header_value(&groups.join(", ")),
+            username: row.username,
+            custom_id: row.custom_id,
+            groups,
+        }
+    }
+}
+
+impl JwtCredential {
+    fn new(row: JwtSecret, consumer: Arc<Consumer>) -> JwtCredential {
+        let algorithm = row.algorithm.unwrap_or(Algorithm::HS256).to_jose();
+        let shared = algorithm.family() == jose::algorithm::Family::Hmac;
+        let secret = row.secret.as_ref().map_or("", |secret| secret.reveal());
+        let (key, decoded_key) = match (shared, row.rsa_public_key) {
+            (true, _) => (
+                VerifyingKey::hmac_of_any_length(algorithm, secret.as_bytes()).ok(),
+                decode(secret).and_then(|secret| VerifyingKey::hmac_of_any_length(algorithm, &secret).ok()),
+            ),
+            (false, Some(pem)) => {
+                let key = VerifyingKey::from_pem(algorithm, &pem).ok();
+                (key.clone(), key)
+            }
+            (false, None) => (None, None),
+        };
+        let identifier = header_value(row.key.as_deref().unwrap_or_default());
+        JwtCredential { consumer, identifier, algorithm, key, decoded_key }
+    }
+}
+
+/// Base64 in either alphabet, with or without padding, as Kong takes it.
+fn decode(secret: &str) -> Option<Vec<u8>> {
+    let bare: String = secret.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    jose::base64url::decode(&bare).ok()
+}
