@@ -93,7 +93,9 @@ impl Configuration {
     /// A plugin's config with secrets fetched from their vaults.
     pub fn resolve_config(&self, record: &schema::Record, config: &Map<String, Value>) -> Result<Value, Violations> {
         let mut value = Value::Object(config.clone());
-        record.resolve(&mut value, &|reference| self.vaults.resolve(reference)).map_err(|found| found.under("config"))?;
+        record
+            .resolve(&mut value, &|reference| self.vaults.resolve(reference))
+            .map_err(|found| found.under("config"))?;
         Ok(value)
     }
 

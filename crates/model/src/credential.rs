@@ -147,8 +147,7 @@ impl Algorithm {
 }
 
 /// Kong checks RSA keys only, and finds a bad EC key at the first token; here every key is checked.
-static PUBLIC_KEY: Custom =
-    Custom { fields: &[], run_with_missing_fields: false, check: public_key };
+static PUBLIC_KEY: Custom = Custom { fields: &[], run_with_missing_fields: false, check: public_key };
 
 fn public_key(credential: &Map<String, Value>, found: &mut Found) {
     let text = |name: &str| credential.get(name).and_then(Value::as_str);

@@ -345,7 +345,8 @@ fn identity(kind: &EntityKind, entity: &Map<String, Value>, references: &[(&'sta
         return id;
     }
     // Targets of the same address stand in many upstreams: only kinds whose key is unique go by it.
-    let unique_key = kind.endpoint_key.filter(|key| kind.record.field(key).is_some_and(|f| f.has(&schema::Rule::Unique)));
+    let unique_key =
+        kind.endpoint_key.filter(|key| kind.record.field(key).is_some_and(|f| f.has(&schema::Rule::Unique)));
     if let Some(key) = unique_key.and_then(|field| entity.get(field)).and_then(Value::as_str) {
         return id::derived(kind.name, key);
     }

@@ -20,8 +20,11 @@ pub struct Node {
 enum Kind {
     Scalar(Value),
     List(Vec<Rc<Node>>),
-    Map(Vec<(String, Rc<Node>)>),
+    Map(Entries),
 }
+
+/// A mapping, in the order of the document.
+type Entries = Vec<(String, Rc<Node>)>;
 
 /// The text is neither YAML nor JSON.
 #[derive(Debug, Error, PartialEq)]
@@ -98,11 +101,9 @@ impl<'a> Builder<'a> {
         match self.events.next() {
             None => Ok(None),
             Some(Ok(event)) => Ok(Some(event)),
-            Some(Err(error)) => Err(SyntaxError {
-                line: error.marker().line(),
-                column: error.marker().col() + 1,
-                reason: error.info(),
-            }),
+            Some(Err(error)) => {
+                Err(SyntaxError { line: error.marker().line(), column: error.marker().col() + 1, reason: error.info() })
+            }
         }
     }
 
@@ -122,8 +123,8 @@ impl<'a> Builder<'a> {
                 return Ok((node, size));
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let quoted = style != ScalarStyle::Plain
-                    || tag.as_ref().is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
+                let quoted =
+                    style != ScalarStyle::Plain || tag.as_ref().is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
                 let value = if quoted { Value::String(text.into_owned()) } else { plain(&text) };
                 self.count(1, span)?;
                 (Kind::Scalar(value), 1, anchor)
@@ -167,8 +168,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn map(&mut self, start: &Span, depth: usize) -> Result<(Vec<(String, Rc<Node>)>, usize), SyntaxError> {
-        let (mut entries, mut total) = (Vec::<(String, Rc<Node>)>::new(), 1);
+    fn map(&mut self, start: &Span, depth: usize) -> Result<(Entries, usize), SyntaxError> {
+        let (mut entries, mut total) = (Entries::new(), 1);
         let mut known = std::collections::HashSet::new();
         let mut merged = Vec::new();
         loop {
@@ -239,9 +240,12 @@ mod tests {
 
     #[test]
     fn scalars_are_what_kong_takes_them_for() {
-        check(r#"{a: no, b: "no", c: 'yes', d: 1, e: 1.5, f: 0x10, g: ~, h: 1.2.3, i: -4}"#, Ok(json!({
-            "a": false, "b": "no", "c": "yes", "d": 1, "e": 1.5, "f": 16, "g": null, "h": "1.2.3", "i": -4,
-        })));
+        check(
+            r#"{a: no, b: "no", c: 'yes', d: 1, e: 1.5, f: 0x10, g: ~, h: 1.2.3, i: -4}"#,
+            Ok(json!({
+                "a": false, "b": "no", "c": "yes", "d": 1, "e": 1.5, "f": 16, "g": null, "h": "1.2.3", "i": -4,
+            })),
+        );
         check("a: !!str 12", Ok(json!({"a": "12"})));
         check("bobby tables", Ok(json!("bobby tables")));
     }

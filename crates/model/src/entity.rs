@@ -68,10 +68,10 @@ pub static KINDS: LazyLock<Vec<EntityKind>> = LazyLock::new(|| {
             .key("instance_name")
             .together(&[&["name", "route", "service", "consumer"]])
             .composite(&["name", "route", "service", "consumer"]),
-        entity::<credential::Acl>("acls", "acl")
-            .together(&[&["consumer", "group"]])
-            .composite(&["consumer", "group"]),
-        entity::<credential::KeyAuth>("keyauth_credentials", "keyauth_credential").key("key").at("key-auths", "key-auth"),
+        entity::<credential::Acl>("acls", "acl").together(&[&["consumer", "group"]]).composite(&["consumer", "group"]),
+        entity::<credential::KeyAuth>("keyauth_credentials", "keyauth_credential")
+            .key("key")
+            .at("key-auths", "key-auth"),
         entity::<credential::BasicAuth>("basicauth_credentials", "basicauth_credential")
             .key("username")
             .at("basic-auths", "basic-auth"),

@@ -71,9 +71,11 @@ impl Invalid {
             let mut out = Map::new();
             out.insert("entity_type".to_owned(), json!(offence.entity_type));
             let name = ["name", "username", "prefix", "target"].iter().find_map(|key| offence.entity.get(*key));
-            for (key, value) in
-                [("entity_name", name), ("entity_id", offence.entity.get("id")), ("entity_tags", offence.entity.get("tags"))]
-            {
+            for (key, value) in [
+                ("entity_name", name),
+                ("entity_id", offence.entity.get("id")),
+                ("entity_tags", offence.entity.get("tags")),
+            ] {
                 if let Some(value) = value {
                     out.insert(key.to_owned(), value.clone());
                 }
@@ -121,12 +123,24 @@ fn slot<'a>(mut fields: &'a mut Value, place: &Place) -> Option<&'a mut Value> {
 /// The entity for an error message, with every text that may be a secret left out.
 fn redacted(entity: &Value) -> Value {
     const SECRETS: &[&str] = &[
-        "key", "secret", "password", "client_secret", "access_token", "refresh_token", "key_alt", "jwk", "pem", "config",
+        "key",
+        "secret",
+        "password",
+        "client_secret",
+        "access_token",
+        "refresh_token",
+        "key_alt",
+        "jwk",
+        "pem",
+        "config",
     ];
     match entity {
-        Value::Object(map) => {
-            Value::Object(map.iter().filter(|(name, _)| !SECRETS.contains(&name.as_str())).map(|(n, v)| (n.clone(), v.clone())).collect())
-        }
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .filter(|(name, _)| !SECRETS.contains(&name.as_str()))
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect(),
+        ),
         other => other.clone(),
     }
 }

@@ -109,8 +109,7 @@ impl Route {
     }
 }
 
-const FAMILIES: &[&[&str]] =
-    &[&["http", "https"], &["tcp", "tls", "udp"], &["tls_passthrough"], &["grpc", "grpcs"]];
+const FAMILIES: &[&[&str]] = &[&["http", "https"], &["tcp", "tls", "udp"], &["tls_passthrough"], &["grpc", "grpcs"]];
 
 static METHOD: Pattern = Pattern {
     keyword: "match",
@@ -203,8 +202,18 @@ static PATH_HANDLING: Custom = Custom {
 
 static MATCHES_SOMETHING: Custom = Custom {
     fields: &[
-        "id", "protocols", "snis", "sources", "destinations", "methods", "hosts", "paths", "headers", "expression",
-        "regex_priority", "priority",
+        "id",
+        "protocols",
+        "snis",
+        "sources",
+        "destinations",
+        "methods",
+        "hosts",
+        "paths",
+        "headers",
+        "expression",
+        "regex_priority",
+        "priority",
     ],
     run_with_missing_fields: true,
     check: matches_something,
@@ -244,7 +253,7 @@ fn matches_something(route: &Map<String, Value>, found: &mut Found) {
         return;
     };
     let http = has(&["http", "https"]);
-    for name in ["sources", "destinations"].iter().filter(|name| http && given(name)) {
+    if let Some(name) = ["sources", "destinations"].into_iter().find(|name| http && given(name)) {
         found.field(name, format!("cannot set '{name}' when 'protocols' is 'http' or 'https'"));
         return;
     }

@@ -25,9 +25,9 @@ pub fn name(text: &str) -> Result<(), String> {
 pub fn tag(text: &str) -> Result<(), String> {
     match text.chars().all(|c| !c.is_ascii() || (' '..='~').contains(&c) && c != ',' && c != '/') {
         true => Ok(()),
-        false => Err(format!(
-            "invalid tag '{text}': expected printable ascii (except `,` and `/`) or valid utf-8 sequences"
-        )),
+        false => {
+            Err(format!("invalid tag '{text}': expected printable ascii (except `,` and `/`) or valid utf-8 sequences"))
+        }
     }
 }
 
@@ -116,8 +116,6 @@ fn broken_escape(text: &str) -> Option<&str> {
 pub fn header_name(text: &str) -> Result<(), String> {
     match text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
         true => Ok(()),
-        false => {
-            Err(format!("bad header name '{text}', allowed characters are A-Z, a-z, 0-9, '_', and '-'"))
-        }
+        false => Err(format!("bad header name '{text}', allowed characters are A-Z, a-z, 0-9, '_', and '-'")),
     }
 }

@@ -74,8 +74,10 @@ fn uniqueness(drafts: &[Draft], found: &mut [Violations]) {
         let kind = draft.kind;
         let mut claim = |fields: &str, value: String| {
             if !seen.insert((kind.name, format!("{fields}={value}"))) {
-                let text =
-                    format!("uniqueness violation: '{}' entity with {fields} set to '{value}' already declared", kind.name);
+                let text = format!(
+                    "uniqueness violation: '{}' entity with {fields} set to '{value}' already declared",
+                    kind.name
+                );
                 found.add_entity(text);
             }
         };
@@ -106,10 +108,8 @@ fn uniqueness(drafts: &[Draft], found: &mut [Violations]) {
 
 /// A unique value as an error may show it: API keys and tokens by their hash.
 fn shown(field: &str, kind: &str, value: &str) -> String {
-    let secret = matches!(
-        (kind, field),
-        ("keyauth_credentials", "key") | ("oauth2_tokens", "access_token" | "refresh_token")
-    );
+    let secret =
+        matches!((kind, field), ("keyauth_credentials", "key") | ("oauth2_tokens", "access_token" | "refresh_token"));
     match secret {
         true => format!("[secret {}]", jose::digest::sha256_hex(value.as_bytes()).get(..12).unwrap_or_default()),
         false => value.to_owned(),
@@ -161,11 +161,11 @@ fn carried(draft: &Draft, found: &mut Violations) {
         None => draft.id.to_string(),
     };
     let protocols = draft.json.get("protocols").and_then(Value::as_array).into_iter().flatten();
-    let other: Vec<&str> =
-        protocols.filter_map(Value::as_str).filter(|protocol| !CARRIED.contains(protocol)).collect();
+    let other: Vec<&str> = protocols.filter_map(Value::as_str).filter(|protocol| !CARRIED.contains(protocol)).collect();
     if let (Some(first), "routes") = (other.first(), draft.kind.name) {
         let kind = if first.starts_with("grpc") { "gRPC" } else { "stream" };
-        let text = format!("route '{}' is a {kind} route ({}): this gate carries http and https", name(), other.join(", "));
+        let text =
+            format!("route '{}' is a {kind} route ({}): this gate carries http and https", name(), other.join(", "));
         found.add("protocols", text);
     }
     if let ("services", Some(protocol)) = (draft.kind.name, draft.json.get("protocol").and_then(Value::as_str))

@@ -135,6 +135,9 @@ mod tests {
         check("{vault://env/x}", Err("cannot resolve {vault://env/x}: the environment variable X is not set"));
         check("{vault://aws/x}", Err("cannot resolve {vault://aws/x}: there is no such vault"));
         check("{vault://env}", Err("cannot resolve {vault://env}: it names no secret"));
-        check("{vault://mine/db/no}", Err("cannot resolve {vault://mine/db/no}: MY_DB is not JSON with a text under \"no\""));
+        check(
+            "{vault://mine/db/no}",
+            Err("cannot resolve {vault://mine/db/no}: MY_DB is not JSON with a text under \"no\""),
+        );
     }
 }

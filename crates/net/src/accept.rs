@@ -19,10 +19,7 @@ pub struct Handshake {
 }
 
 /// Does the handshake. The caller of this function sets the deadline.
-pub async fn tls_accept(
-    stream: TcpStream,
-    config: Arc<ServerConfig>,
-) -> io::Result<(TlsStream<TcpStream>, Handshake)> {
+pub async fn tls_accept(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<(TlsStream<TcpStream>, Handshake)> {
     let stream = TlsAcceptor::from(config).accept(stream).await?;
     let (_, session) = stream.get_ref();
     let handshake = Handshake {

@@ -87,7 +87,9 @@ mod tests {
     #[tokio::test]
     async fn anything_else_is_refused() {
         let refused = "401 {\"message\":\"Unauthorized\"} Basic realm=\"service\"";
-        for authorization in ["Basic YW5uOnBh", "Basic !", "Basic YW5u", "Bearer YW5uOnBhOnNz", "Basic", "Basic Ym9iOnBhOnNz"] {
+        for authorization in
+            ["Basic YW5uOnBh", "Basic !", "Basic YW5u", "Bearer YW5uOnBhOnNz", "Basic", "Basic Ym9iOnBhOnNz"]
+        {
             check("basic-auth", json!({}), &[&format!("authorization: {authorization}")], refused).await;
         }
         check("basic-auth", json!({}), &[], refused).await;

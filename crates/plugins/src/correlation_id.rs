@@ -115,10 +115,28 @@ mod tests {
     async fn an_identity_is_kept_or_made() {
         let sent = "kong-request-id: mine";
         check("correlation-id", json!({}), &[sent], "service\nkong-request-id: mine").await;
-        check("correlation-id", json!({"header_name": "x-c", "generator": "uuid"}), &[], "service\nx-c: ~[0-9a-f-]{36}").await;
+        check(
+            "correlation-id",
+            json!({"header_name": "x-c", "generator": "uuid"}),
+            &[],
+            "service\nx-c: ~[0-9a-f-]{36}",
+        )
+        .await;
         check("correlation-id", json!({}), &[], "service\nkong-request-id: ~[0-9a-f-]{36}#1").await;
-        check("correlation-id", json!({"generator": "tracker"}), &[], r"service
-kong-request-id: ~127\.0\.0\.1-8000-\d+-1-1-\d+\.\d{3}").await;
-        check("correlation-id", json!({"header_name": "a b"}), &[], r#"{"header_name":"this cannot be a header's name"}"#).await;
+        check(
+            "correlation-id",
+            json!({"generator": "tracker"}),
+            &[],
+            r"service
+kong-request-id: ~127\.0\.0\.1-8000-\d+-1-1-\d+\.\d{3}",
+        )
+        .await;
+        check(
+            "correlation-id",
+            json!({"header_name": "a b"}),
+            &[],
+            r#"{"header_name":"this cannot be a header's name"}"#,
+        )
+        .await;
     }
 }

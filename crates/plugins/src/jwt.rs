@@ -195,5 +195,5 @@ fn invalid(message: &str) -> Refusal {
 
 fn refusal(body: &Value) -> Refusal {
     let answer = Answer::exit_json(StatusCode::UNAUTHORIZED, body);
-    Refusal::Denied { answer, challenge: " error=\"invalid_token\"" }
+    Refusal::challenged(answer, " error=\"invalid_token\"")
 }

@@ -149,12 +149,19 @@ mod tests {
     #[tokio::test]
     async fn waits_for_its_trigger() {
         check(NAME, json!({"trigger": "kill"}), &[], "service").await;
-        check(NAME, json!({"trigger": "kill", "status_code": 404}), &["kill: 1"], "404 {\"message\":\"Not found\"}").await;
+        check(NAME, json!({"trigger": "kill", "status_code": 404}), &["kill: 1"], "404 {\"message\":\"Not found\"}")
+            .await;
         check(NAME, json!({"trigger": "Kill"}), &["GET /?Kill"], "503 {\"message\":\"Service unavailable\"}").await;
     }
 
     #[tokio::test]
     async fn contradictions_are_refused() {
-        check(NAME, json!({"message": "a", "body": "b"}), &[], r#"{"@entity":["message cannot be used with content_type or body"]}"#).await;
+        check(
+            NAME,
+            json!({"message": "a", "body": "b"}),
+            &[],
+            r#"{"@entity":["message cannot be used with content_type or body"]}"#,
+        )
+        .await;
     }
 }

@@ -52,7 +52,8 @@ async fn run(consumer: Option<&str>, plugin: &str, mut config: Value, request: &
     let mut exchange = exchange(request);
     if let Some(consumer) = consumer {
         let consumer = exchange.registry().consumer(consumer).cloned();
-        exchange.identity = Some(Identity { consumer, credential: Some(Credential { identifier: header_value("test") }) });
+        exchange.identity =
+            Some(Identity { consumer, credential: Some(Credential { identifier: header_value("test") }) });
     }
     let verdict = plugin.on_request(&mut exchange).await;
     let outcome = match verdict {

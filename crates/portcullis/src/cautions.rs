@@ -76,7 +76,8 @@ fn of_plugin(plugin: &PluginRow, configuration: &Configuration) -> Vec<String> {
 fn checks_health(upstream: &Upstream) -> bool {
     let active = &upstream.healthchecks.active;
     let passive = &upstream.healthchecks.passive.unhealthy;
-    let probes = [active.healthy.interval, active.unhealthy.interval].into_iter().flatten().any(|seconds| seconds > 0.0);
+    let probes =
+        [active.healthy.interval, active.unhealthy.interval].into_iter().flatten().any(|seconds| seconds > 0.0);
     let counts = [passive.http_failures, passive.tcp_failures, passive.timeouts].into_iter().flatten();
     probes || counts.into_iter().any(|failures| failures > 0)
 }

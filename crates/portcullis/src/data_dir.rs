@@ -32,7 +32,11 @@ impl DataDir {
     }
 
     /// The text of a file, or that of `make`, which is then kept for the next start.
-    pub fn read_or_make<E>(&self, name: &str, make: impl FnOnce() -> Result<String, E>) -> Result<(String, bool), String>
+    pub fn read_or_make<E>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<String, E>,
+    ) -> Result<(String, bool), String>
     where
         E: std::fmt::Display,
     {
@@ -98,7 +102,8 @@ mod tests {
         let data = DataDir::open(&path).expect("a temporary directory can be made");
         let first = data.admin_token().expect("a token can be made");
         assert_eq!(data.admin_token().as_ref(), Ok(&first));
-        let mode = |name: &str| fs::metadata(data.path(name)).expect("it was just written").permissions().mode() & 0o777;
+        let mode =
+            |name: &str| fs::metadata(data.path(name)).expect("it was just written").permissions().mode() & 0o777;
         assert_eq!((mode(ADMIN_TOKEN_FILE), mode("")), (0o600, 0o700));
         fs::remove_dir_all(&path).expect("it is ours");
     }

@@ -54,8 +54,9 @@ impl Gate {
             (None, text) => text,
         };
         let plan = match text {
-            Some(text) => compile(&workshop, &catalog, &environment, &text)
-                .map_err(|(invalid, node)| report::violations(&report::name(file.as_deref()), &invalid, node.as_ref()))?,
+            Some(text) => compile(&workshop, &catalog, &environment, &text).map_err(|(invalid, node)| {
+                report::violations(&report::name(file.as_deref()), &invalid, node.as_ref())
+            })?,
             None => workshop
                 .compile(Arc::new(Configuration::empty()), now())
                 .map_err(|invalid| report::violations("configuration", &invalid, None))?,
@@ -82,7 +83,9 @@ impl Gate {
     /// Reads the file again. A file that is not right changes nothing; the error is every violation in words.
     pub fn reload(&self) -> Result<String, Vec<String>> {
         let Some(path) = &self.file else {
-            return Err(vec!["there is no declarative_config to read again; configurations come over POST /config".to_owned()]);
+            return Err(vec![
+                "there is no declarative_config to read again; configurations come over POST /config".to_owned(),
+            ]);
         };
         let text = read(path).map_err(|error| vec![error])?;
         match self.swap_text(&text) {
@@ -119,9 +122,7 @@ pub fn compile(
 ) -> Result<Plan, (Invalid, Option<Node>)> {
     let configuration = declarative::read_text(text, context(catalog, environment))?;
     // The lines are looked up only where there is something to say.
-    workshop
-        .compile(Arc::new(configuration), now())
-        .map_err(|invalid| (invalid, model::document::parse(text).ok()))
+    workshop.compile(Arc::new(configuration), now()).map_err(|invalid| (invalid, model::document::parse(text).ok()))
 }
 
 fn context<'a>(catalog: &'a Catalog, environment: &HashMap<String, String>) -> declarative::Context<'a> {
@@ -140,7 +141,8 @@ fn read(path: &PathBuf) -> Result<String, String> {
 }
 
 fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }
 
 /// The gate, as the Admin API holds it.
@@ -199,4 +201,3 @@ impl admin::Gate for Handle {
         u64::try_from(now()).unwrap_or_default()
     }
 }
-

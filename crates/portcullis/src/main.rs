@@ -28,9 +28,7 @@ fn main() -> ExitCode {
         Command::Check(flags) => return commands::check::run(&flags, &mut out),
         Command::Reload(flags) => return commands::reload::run(&flags, &mut out),
         Command::Version => commands::version::run(&mut out).map_err(|error| error.to_string()),
-        Command::New(flags) => {
-            commands::new::run(&flags, getrandom::fill, &mut out).map_err(|error| error.to_string())
-        }
+        Command::New(flags) => commands::new::run(&flags, getrandom::fill, &mut out).map_err(|error| error.to_string()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -219,7 +219,8 @@ const PID: &str = "portcullis.pid";
 
 impl Addresses {
     fn of(proxy: &[Bound], admin: &[Bound]) -> Addresses {
-        let url = |bound: &Bound| format!("{}://{}", if bound.listen.tls { "https" } else { "http" }, bound.listen.addr);
+        let url =
+            |bound: &Bound| format!("{}://{}", if bound.listen.tls { "https" } else { "http" }, bound.listen.addr);
         let urls = |bound: &[Bound]| {
             let mut urls: Vec<String> = bound.iter().map(url).collect();
             urls.dedup();

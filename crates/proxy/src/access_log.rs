@@ -146,7 +146,9 @@ impl Pending {
         let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), quoted);
         let arguments = match exchange.arguments.is_empty() {
             true => String::new(),
-            false => format!("?{}", exchange.arguments.iter().map(|name| format!("{name}=*")).collect::<Vec<_>>().join("&")),
+            false => {
+                format!("?{}", exchange.arguments.iter().map(|name| format!("{name}=*")).collect::<Vec<_>>().join("&"))
+            }
         };
         format!(
             "{} - {} [{}] \"{} {}{} {}\" {} {} \"{}\" \"{}\" kong_request_id: \"{}\"",

@@ -36,14 +36,19 @@ pub struct Options {
 /// Why nothing was proven.
 pub enum Refusal {
     /// The caller's fault: the answer, and what follows scheme and realm in the challenge.
-    Denied { answer: Answer, challenge: &'static str },
+    Denied { answer: Box<Answer>, challenge: &'static str },
     /// The gate's own fault, which never opens a door, not even the anonymous one.
     Fault(Fault),
 }
 
 impl Refusal {
     pub fn denied(answer: Answer) -> Refusal {
-        Refusal::Denied { answer, challenge: "" }
+        Refusal::challenged(answer, "")
+    }
+
+    /// A refusal that says more than the scheme in its challenge.
+    pub fn challenged(answer: Answer, challenge: &'static str) -> Refusal {
+        Refusal::Denied { answer: Box::new(answer), challenge }
     }
 }
 

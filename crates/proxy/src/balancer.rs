@@ -25,6 +25,13 @@ pub struct Balancer {
     stride: u64,
 }
 
+/// Where a target is, and its share of the requests.
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+    pub weight: u32,
+}
+
 /// One address behind an upstream.
 pub struct Target {
     pub destination: Destination,
@@ -55,8 +62,8 @@ enum HashInput {
 
 impl Balancer {
     /// Targets of weight 0 take nothing, so they are left out.
-    pub fn new(upstream: &Upstream, targets: &[(String, u16, u32)], tls: Option<&Arc<ClientConfig>>) -> Balancer {
-        let target = |(host, port, weight): &(String, u16, u32)| {
+    pub fn new(upstream: &Upstream, targets: &[Address], tls: Option<&Arc<ClientConfig>>) -> Balancer {
+        let target = |Address { host, port, weight }: &Address| {
             let mut destination = Destination::new(host, *port, tls.cloned());
             if let Some(host_header) = &upstream.host_header {
                 destination = destination.named(host_header);
@@ -65,7 +72,7 @@ impl Balancer {
             let (active, latency_us) = (AtomicUsize::new(0), AtomicU64::new(0));
             Arc::new(Target { destination, weight: *weight, active, latency_us })
         };
-        let targets: Vec<Arc<Target>> = targets.iter().filter(|(_, _, weight)| *weight > 0).map(target).collect();
+        let targets: Vec<Arc<Target>> = targets.iter().filter(|address| address.weight > 0).map(target).collect();
         let total_weight = targets.iter().map(|target| u64::from(target.weight)).sum();
         let hash_on = upstream.hash_on.unwrap_or(HashOn::None);
         // Hashing implies the algorithm, as in Kong.
@@ -104,9 +111,9 @@ impl Balancer {
         match self.algorithm {
             Algorithm::RoundRobin => self.next_in_turn().map(plain),
             Algorithm::ConsistentHashing => self.by_hash(exchange, attempt),
-            Algorithm::LeastConnections => self.least(attempt, |target| {
-                (target.active.load(Relaxed) + 1) as f64 / f64::from(target.weight)
-            }),
+            Algorithm::LeastConnections => {
+                self.least(attempt, |target| (target.active.load(Relaxed) + 1) as f64 / f64::from(target.weight))
+            }
             Algorithm::Latency => self.least(attempt, |target| {
                 let waiting = target.active.load(Relaxed) as f64 + 1.0;
                 target.latency_us.load(Relaxed) as f64 * waiting / f64::from(target.weight)

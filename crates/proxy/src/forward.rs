@@ -42,9 +42,9 @@ pub fn leave_connection(headers: &mut HeaderMap) -> Hop {
     let upgrade = headers.get(UPGRADE).and_then(|value| value.to_str().ok());
     let websocket = has("upgrade") && upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
     let trailers = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
-    let trailers = trailers.flat_map(|value| value.split(',')).any(|coding| {
-        coding.split(';').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-    });
+    let trailers = trailers
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.split(';').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("trailers")));
     for name in named.iter().filter(|name| !is_protected(name)) {
         headers.remove(name.as_str());
     }
@@ -63,8 +63,19 @@ fn connection_options(headers: &HeaderMap) -> Vec<String> {
 
 fn is_protected(name: &str) -> bool {
     const PROTECTED: &[&str] = &[
-        "host", "content-length", "content-type", "content-encoding", "transfer-encoding", "authorization", "cookie",
-        "via", "forwarded", "x-real-ip", "x-kong-request-id", "date", "te",
+        "host",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "transfer-encoding",
+        "authorization",
+        "cookie",
+        "via",
+        "forwarded",
+        "x-real-ip",
+        "x-kong-request-id",
+        "date",
+        "te",
     ];
     PROTECTED.contains(&name) || name.starts_with("x-forwarded-")
 }
@@ -95,7 +106,9 @@ pub fn request(
         false => destination.authority.clone(),
     };
     headers.insert(HOST, host);
-    one_cookie_line(&mut headers);
+    if exchange.request.version == Version::HTTP_2 {
+        one_cookie_line(&mut headers);
+    }
     let version = match exchange.request.version {
         Version::HTTP_10 => "1.0",
         Version::HTTP_2 => "2",
@@ -164,6 +177,9 @@ pub fn proxied_response(exchange: &Exchange, head: &mut response::Parts, upstrea
     let shown = exchange.conduct.headers;
     if shown.via {
         append(&mut head.headers, VIA, format_args!("1.1 portcullis"));
+    }
+    if shown.server && !head.headers.contains_key(SERVER_HEADER) {
+        head.headers.insert(SERVER_HEADER, SERVER);
     }
     if shown.upstream_latency {
         head.headers.insert(UPSTREAM_LATENCY, upstream_ms.into());
@@ -246,7 +262,11 @@ mod tests {
 
     #[test]
     fn a_request_leaves_its_connection_behind() {
-        check(&[("connection", "x-foo, close"), ("x-foo", "1"), ("keep-alive", "5"), ("x-bar", "2")], &[("x-bar", "2")], false);
+        check(
+            &[("connection", "x-foo, close"), ("x-foo", "1"), ("keep-alive", "5"), ("x-bar", "2")],
+            &[("x-bar", "2")],
+            false,
+        );
         check(&[("te", "trailers, deflate;q=0.5"), ("proxy", "x")], &[("te", "trailers")], false);
         check(&[("connection", "Upgrade"), ("upgrade", "WebSocket")], &[], true);
         check(&[("connection", "upgrade"), ("upgrade", "h2c"), ("http2-settings", "x")], &[], false);
@@ -258,7 +278,11 @@ mod tests {
     #[test]
     fn a_caller_cannot_take_away_what_frames_or_names_the_request() {
         check(
-            &[("connection", "content-length, authorization, x-forwarded-for, cookie"), ("content-length", "3"), ("authorization", "a")],
+            &[
+                ("connection", "content-length, authorization, x-forwarded-for, cookie"),
+                ("content-length", "3"),
+                ("authorization", "a"),
+            ],
             &[("content-length", "3"), ("authorization", "a")],
             false,
         );

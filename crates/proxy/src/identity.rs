@@ -46,14 +46,14 @@ pub fn strip(headers: &mut HeaderMap) {
 /// Whether only the gate may set this header. Header names are in lower case.
 pub fn is_reserved(name: &str) -> bool {
     let bytes = name.as_bytes();
-    let matches = |reserved: &&str| {
+    let matches = |reserved: &str| {
         bytes.len() >= reserved.len()
             && bytes.iter().zip(reserved.bytes()).all(|(given, reserved)| match reserved {
                 b'-' => !given.is_ascii_alphanumeric(),
                 letter => *given == letter,
             })
     };
-    bytes.first() == Some(&b'x') && RESERVED.iter().any(|reserved| matches(&reserved))
+    bytes.first() == Some(&b'x') && RESERVED.iter().any(|reserved| matches(reserved))
 }
 
 impl Identity {
@@ -87,9 +87,20 @@ mod tests {
 
     #[test]
     fn every_spelling_of_an_identity_header_is_reserved() {
-        for name in ["x-consumer-id", "x_consumer_id", "x-consumer_id", "x.consumer.id", "x~consumer~username",
-            "x-credential-identifier", "x-authenticated-userid", "x-anonymous-consumer", "x_anonymous_consumer",
-            "x-consumer-groups", "x-consumer-", "x-anonymous-consumer-"] {
+        for name in [
+            "x-consumer-id",
+            "x_consumer_id",
+            "x-consumer_id",
+            "x.consumer.id",
+            "x~consumer~username",
+            "x-credential-identifier",
+            "x-authenticated-userid",
+            "x-anonymous-consumer",
+            "x_anonymous_consumer",
+            "x-consumer-groups",
+            "x-consumer-",
+            "x-anonymous-consumer-",
+        ] {
             assert!(is_reserved(name), "{name}");
         }
         for name in ["x-consumers", "xconsumer-id", "x-consumer", "x-request-id", "host", "x", "x-anonymous"] {

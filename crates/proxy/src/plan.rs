@@ -1,6 +1,6 @@
 //! A configuration compiled: everything a request is held against, built as a whole and never changed.
 
-use crate::balancer::Balancer;
+use crate::balancer::{Address, Balancer};
 use crate::chain::{Chain, Placement, Placements, Scope};
 use crate::destination::Destination;
 use crate::plugin::Definition;
@@ -94,7 +94,9 @@ impl Workshop {
         let mut rules = Vec::new();
         for (row, route) in configuration.typed::<Route>("routes") {
             match route {
-                Err(violations) => unusable.push(Unusable { entity_type: "route", place: row.place.clone(), violations }),
+                Err(violations) => {
+                    unusable.push(Unusable { entity_type: "route", place: row.place.clone(), violations })
+                }
                 Ok(route) => {
                     let service = route.service.map(|service| services.get(&service.id).cloned());
                     // The routes of a service that is switched off do not exist.
@@ -130,7 +132,9 @@ impl Workshop {
             match plugin.and_then(|plugin| self.placement(configuration, plugin)) {
                 Ok(Some(placement)) => placements.add(placement),
                 Ok(None) => {}
-                Err(violations) => unusable.push(Unusable { entity_type: "plugin", place: row.place.clone(), violations }),
+                Err(violations) => {
+                    unusable.push(Unusable { entity_type: "plugin", place: row.place.clone(), violations })
+                }
             }
         }
         placements
@@ -172,7 +176,9 @@ impl Workshop {
             });
             match plan {
                 Ok(plan) => drop(services.insert(row.id, plan)),
-                Err(violations) => unusable.push(Unusable { entity_type: "service", place: row.place.clone(), violations }),
+                Err(violations) => {
+                    unusable.push(Unusable { entity_type: "service", place: row.place.clone(), violations })
+                }
             }
         }
         services
@@ -207,19 +213,20 @@ impl Workshop {
     }
 }
 
-/// Upstreams by name, each with its targets: host, port and weight.
-struct Upstreams(HashMap<String, (Upstream, Vec<(String, u16, u32)>)>);
+/// Upstreams by name, each with its targets.
+struct Upstreams(HashMap<String, (Upstream, Vec<Address>)>);
 
 impl Upstreams {
     fn read(configuration: &Configuration) -> Upstreams {
-        let mut targets: HashMap<Uuid, Vec<(String, u16, u32)>> = HashMap::new();
+        let mut targets: HashMap<Uuid, Vec<Address>> = HashMap::new();
         for target in configuration.typed::<Target>("targets").into_iter().filter_map(|(_, target)| target.ok()) {
             if let Some((host, port)) = model::target::split(&target.target) {
                 let weight = target.weight.unwrap_or(100).into();
-                targets.entry(target.upstream.id).or_default().push((host.to_owned(), port, weight));
+                targets.entry(target.upstream.id).or_default().push(Address { host: host.to_owned(), port, weight });
             }
         }
-        let upstreams = configuration.typed::<Upstream>("upstreams").into_iter().filter_map(|(_, upstream)| upstream.ok());
+        let upstreams =
+            configuration.typed::<Upstream>("upstreams").into_iter().filter_map(|(_, upstream)| upstream.ok());
         Upstreams(
             upstreams
                 .map(|upstream| {

@@ -146,8 +146,8 @@ impl Core {
                 (Origin::Balanced(_), None) => return Reply::failed(UpstreamError::NoPeer, exchange, asked),
             };
             // TLS is for the host that is asked for, which may be the caller's.
-            let renamed = (route.preserve_host && destination.tls.is_some())
-                .then(|| destination.named(&exchange.target.host));
+            let renamed =
+                (route.preserve_host && destination.tls.is_some()).then(|| destination.named(&exchange.target.host));
             let destination = renamed.as_ref().unwrap_or(destination);
             let request = match forward::request(exchange, destination, route.preserve_host, hop) {
                 Ok(request) => request,

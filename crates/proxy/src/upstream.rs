@@ -5,6 +5,7 @@ use crate::balancer::Occupied;
 use crate::body::{Body, BodyError};
 use crate::conduct::Keepalive;
 use crate::destination::Destination;
+use crate::identity;
 use bytes::Bytes;
 use http::{Method, Request, Response, request};
 use http_body::{Body as _, Frame, SizeHint};
@@ -207,7 +208,13 @@ impl http_body::Body for WatchedBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let mut polled = Pin::new(&mut self.body).poll_frame(cx);
+        // Some services merge trailers into the headers: what a caller may not say there, it may not say here.
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            identity::strip(trailers);
+        }
         self.progress.waits_for_caller.set(polled.is_pending());
         self.progress.last.set(Some(Instant::now()));
         match &polled {

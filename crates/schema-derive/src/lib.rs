@@ -66,7 +66,12 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
                 let text = pair.value;
                 prefix = quote!(#text);
             }
-            other => return Err(syn::Error::new(other.span(), "a record knows `check(...)`, `shorthand = ...` and `prefix = ...`")),
+            other => {
+                return Err(syn::Error::new(
+                    other.span(),
+                    "a record knows `check(...)`, `shorthand = ...` and `prefix = ...`",
+                ));
+            }
         }
     }
     Ok(quote! {

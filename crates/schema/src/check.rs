@@ -12,7 +12,13 @@ pub enum Check {
     MutuallyRequired(&'static [&'static str]),
     Distinct(&'static [&'static str]),
     /// If one field is so, another must be so.
-    When { field: &'static str, is: Condition, then: &'static str, must: Condition, error: Option<&'static str> },
+    When {
+        field: &'static str,
+        is: Condition,
+        then: &'static str,
+        must: Condition,
+        error: Option<&'static str>,
+    },
     Custom(&'static Custom),
 }
 
@@ -46,9 +52,8 @@ impl Check {
             return;
         }
         let set = |name: &&&str| record.get(**name).is_some_and(is_set);
-        let named = |names: &[&str]| {
-            names.iter().map(|name| format!("'{prefix}{name}'")).collect::<Vec<_>>().join(", ")
-        };
+        let named =
+            |names: &[&str]| names.iter().map(|name| format!("'{prefix}{name}'")).collect::<Vec<_>>().join(", ");
         match self {
             Check::AtLeastOneOf(names) if names.iter().filter(set).count() == 0 => {
                 found.add_entity(format!("at least one of these fields must be non-empty: {}", named(names)));
@@ -59,9 +64,7 @@ impl Check {
             Check::MutuallyExclusive(names) if names.iter().filter(set).count() > 1 => {
                 found.add_entity(format!("only one or none of these fields must be set: {}", named(names)));
             }
-            Check::MutuallyRequired(names)
-                if ![0, names.len()].contains(&names.iter().filter(set).count()) =>
-            {
+            Check::MutuallyRequired(names) if ![0, names.len()].contains(&names.iter().filter(set).count()) => {
                 found.add_entity(format!("all or none of these fields must be set: {}", named(names)));
             }
             Check::Distinct(names) => {

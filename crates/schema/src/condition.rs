@@ -27,9 +27,7 @@ impl Condition {
         let holds = |holds: bool, text: &dyn Fn() -> String| if holds { Ok(()) } else { Err(text()) };
         match self {
             Condition::OneOf(words) => holds(is(words), &|| format!("expected one of: {}", words.join(", "))),
-            Condition::NotOneOf(words) => {
-                holds(!is(words), &|| format!("must not be one of: {}", words.join(", ")))
-            }
+            Condition::NotOneOf(words) => holds(!is(words), &|| format!("must not be one of: {}", words.join(", "))),
             Condition::NoElementOneOf(words) => {
                 let items = || value.as_array().into_iter().flatten().filter_map(Value::as_str);
                 holds(!items().any(|item| words.contains(&item)), &|| {

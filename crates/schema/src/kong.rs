@@ -79,9 +79,7 @@ impl Rule {
             Rule::GreaterThan(bound) => ("gt", json!(bound)),
             Rule::LenMin(length) => ("len_min", json!(length)),
             Rule::StartsWith(prefix) => ("starts_with", json!(prefix)),
-            Rule::Pattern(pattern) => {
-                (pattern.keyword, serde_json::from_str(pattern.stated).unwrap_or(Value::Null))
-            }
+            Rule::Pattern(pattern) => (pattern.keyword, serde_json::from_str(pattern.stated).unwrap_or(Value::Null)),
             Rule::Format(_) => return,
             Rule::Numbers(allowed) => ("one_of", json!(allowed)),
             Rule::NotOneOf(words) => ("not_one_of", json!(words)),

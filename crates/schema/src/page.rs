@@ -61,9 +61,7 @@ impl Kind {
             Kind::Integer(..) => "integer".to_owned(),
             Kind::Number => "number".to_owned(),
             Kind::Text => "string".to_owned(),
-            Kind::OneOf(words) => {
-                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-            }
+            Kind::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             Kind::Array(element) => format!("list of {}", element.kind.in_words()),
             Kind::Set(element) => format!("set of {}", element.kind.in_words()),
             Kind::Map(_, element) => format!("map to {}", element.kind.in_words()),

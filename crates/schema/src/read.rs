@@ -23,8 +23,7 @@ impl Record {
             found.add(name, "unknown field");
         }
         for field in &self.fields {
-            let value =
-                input.entry(field.name).or_insert_with(|| field.default.clone().unwrap_or(Value::Null));
+            let value = input.entry(field.name).or_insert_with(|| field.default.clone().unwrap_or(Value::Null));
             if let Err(violation) = field.read(value) {
                 found.add(field.name, violation);
             }
@@ -114,8 +113,7 @@ fn elements(element: &Field, value: &mut Value, expected: &str) -> Result<(), Va
         *value = json!([]);
     }
     let Value::Array(items) = value else { return Err(json!(expected)) };
-    let found: Vec<Value> =
-        items.iter_mut().map(|item| element.read(item).err().unwrap_or(Value::Null)).collect();
+    let found: Vec<Value> = items.iter_mut().map(|item| element.read(item).err().unwrap_or(Value::Null)).collect();
     let last = found.iter().rposition(|violation| !violation.is_null());
     match last {
         None => Ok(()),

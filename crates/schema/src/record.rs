@@ -9,10 +9,13 @@ pub struct Record {
     pub fields: Vec<Field>,
     pub checks: Vec<Check>,
     /// Rewrites shorthand input (a service's `url`) into fields before anything is checked.
-    pub shorthand: Option<fn(&mut Map<String, Value>) -> Result<(), Violations>>,
+    pub shorthand: Option<Shorthand>,
     /// Put before field names in texts and documents: plugins say `config.`.
     pub prefix: &'static str,
 }
+
+/// Rewrites the input of a record in place.
+pub type Shorthand = fn(&mut Map<String, Value>) -> Result<(), Violations>;
 
 /// One named option, or the unnamed element of a list, set or map.
 #[derive(Clone)]

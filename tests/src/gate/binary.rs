@@ -35,5 +35,5 @@ fn build() -> PathBuf {
         let message: Value = serde_json::from_str(line).ok()?;
         (message["target"]["name"] == "portcullis").then(|| message["executable"].as_str().map(PathBuf::from))?
     });
-    executables.last().expect("cargo built no program `portcullis`")
+    executables.next_back().expect("cargo built no program `portcullis`")
 }

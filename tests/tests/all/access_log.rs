@@ -102,6 +102,9 @@ fn a_request_cannot_forge_a_line() {
 
 /// Whoever reads logs (and they are sent far) must not find in them what opens the gate: right or
 /// wrong, accepted or refused.
+/// Path, query and headers.
+type Case<'a> = (&'a str, String, &'a [(&'a str, &'a str)]);
+
 #[test]
 fn no_credential_stands_in_the_log() {
     for format in ["json", "common"] {
@@ -112,7 +115,7 @@ fn no_credential_stands_in_the_log() {
         let basic = base64(b"alice:wrong-password");
         let bearer = format!("Bearer {token}");
         let cookie = format!("shop_token={token}; session=session-secret");
-        let requests: &[(&str, String, &[(&str, &str)])] = &[
+        let requests: &[Case] = &[
             ("/key", "?apikey=key-in-the-clear".into(), &[]),
             ("/key", "?a=b&shop_pass=key-in-the-clear&c=d".into(), &[]),
             ("/key", "?APIKEY=wrong-key-upper".into(), &[]),

@@ -99,7 +99,8 @@ fn without_a_certificate_the_gate_makes_one_and_warns() {
     eventually(DEADLINE, || if gate.said().contains("self-signed") { Ok(()) } else { Err(gate.said()) });
 }
 
-/// A key in PEM needs no password; none may stand in what the gate says or tells.
+/// A key in PEM needs no password; none may stand in what the gate says, or tells to one without the token.
+/// (With the token the Admin API shows keys as Kong does, or its tools could not compare configurations.)
 #[test]
 fn no_private_key_is_told() {
     let authority = Authority::new("services");
@@ -108,8 +109,8 @@ fn no_private_key_is_told() {
     let gate = gate(nginx.address(), &authority, Some(&shown));
     let key = std::fs::read_to_string(&shown.key).unwrap();
     let line = key.lines().nth(1).unwrap();
-    let told = gate.admin("GET", "/certificates", "").expect_status(200).text();
-    assert!(told.contains(SHOWN), "{told}");
+    gate.admin("GET", "/certificates", "").expect_status(200);
+    let told = tests::http(gate.admin_address(), "GET", "/certificates", &[], b"").expect_status(401).text();
     assert!(!told.contains(line) && !gate.said().contains(line), "{told}\n{}", gate.said());
 }
 

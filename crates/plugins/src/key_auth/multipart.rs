@@ -22,7 +22,7 @@ pub fn values(body: &[u8], boundary: &str, field: &str) -> Vec<String> {
 /// The body without a field; `None` where it has no such field.
 pub fn without(body: &[u8], boundary: &str, field: &str) -> Option<Bytes> {
     let parts = split(body, boundary);
-    let is_field = |part: &&[u8]| read(part).is_some_and(|(name, _)| name == field);
+    let is_field = |part: &[u8]| read(part).is_some_and(|(name, _)| name == field);
     if !parts.iter().any(|part| is_field(part)) {
         return None;
     }

@@ -2,10 +2,10 @@
 
 use super::Workshop;
 use crate::registry::Unusable;
+use model::Configuration;
 use model::certificate::{CaCertificate, Certificate, Sni};
 use model::service::Service;
 use model::upstream::Upstream;
-use model::Configuration;
 use net::certificate;
 use net::server_tls::{MinVersion, ServerCertificate, ServerTls};
 use net::tls::Alpn;

@@ -56,9 +56,8 @@ impl Worker {
 async fn run(shared: Arc<Shared>, egress: Arc<Egress>, listeners: Vec<Listener>, mut stop: watch::Receiver<bool>) {
     let pool = Pool::new(egress, shared.conduct.load().keepalive);
     let core = Rc::new(Core { shared: shared.clone(), pool: pool.clone() });
-    let acceptors = listeners.into_iter().map(|listener| {
-        tokio::task::spawn_local(accept(core.clone(), listener, stop.clone()))
-    });
+    let acceptors =
+        listeners.into_iter().map(|listener| tokio::task::spawn_local(accept(core.clone(), listener, stop.clone())));
     let acceptors: Vec<_> = acceptors.collect();
     let sweeper = tokio::task::spawn_local(async move {
         loop {
