@@ -25,7 +25,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["net"]),
     ("aws-lc-rs", &["jose"]),
     ("clap", &["portcullis"]),
-    ("serde-saphyr", &["model"]),
+    ("granit-parser", &["model"]),
 ];
 
 #[test]

@@ -18,7 +18,7 @@ pub struct KeyAuth {
     #[schema(references = "consumers", cascade)]
     pub consumer: Reference,
     /// The key; made when absent.
-    #[schema(auto, unique)]
+    #[schema(auto, unique, referenceable)]
     pub key: Option<Secret>,
     /// Words to group and filter by.
     #[schema(each(not_null, format(text::tag)))]
@@ -64,7 +64,7 @@ pub struct HmacAuth {
     #[schema(unique)]
     pub username: String,
     /// The shared secret; made when absent.
-    #[schema(auto)]
+    #[schema(auto, referenceable)]
     pub secret: Option<Secret>,
     /// Words to group and filter by.
     #[schema(each(not_null, format(text::tag)))]
@@ -97,7 +97,7 @@ pub struct JwtSecret {
     #[schema(auto, unique)]
     pub key: Option<String>,
     /// The shared secret of HS256, HS384 and HS512; made when absent.
-    #[schema(auto)]
+    #[schema(auto, referenceable)]
     pub secret: Option<Secret>,
     /// The public key of all other algorithms, in PEM (also for EC and Ed25519 keys, despite the name).
     pub rsa_public_key: Option<String>,
@@ -195,7 +195,7 @@ pub struct Oauth2Credential {
     #[schema(auto, unique)]
     pub client_id: Option<String>,
     /// The client secret; made when absent.
-    #[schema(auto, encrypted)]
+    #[schema(auto, encrypted, referenceable)]
     pub client_secret: Option<Secret>,
     /// Whether the secret is kept as a hash only.
     #[schema(default = false)]

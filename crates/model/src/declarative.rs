@@ -48,11 +48,12 @@ pub fn read_value(document: Value, hash: &str, context: Context) -> Result<Confi
         transform: true,
         drafts: Vec::new(),
         invalid: Invalid::default(),
+        broken: Vec::new(),
     };
     reader.header(&mut document);
     reader.entities(document);
-    let Reader { drafts, invalid, transform, .. } = reader;
-    let mut drafts = validate::whole(drafts, invalid, context.catalog)?;
+    let Reader { drafts, invalid, transform, broken, .. } = reader;
+    let mut drafts = validate::whole(drafts, &broken, invalid, context.catalog)?;
     if transform {
         drafts.iter_mut().filter(|draft| draft.kind.name == "basicauth_credentials").for_each(hash_password);
     }
@@ -96,6 +97,15 @@ struct Reader<'a> {
     transform: bool,
     drafts: Vec<Draft>,
     invalid: Invalid,
+    /// Entities that are wrong themselves: what refers to them is not to blame.
+    broken: Vec<Broken>,
+}
+
+/// An entity that could not be read, as far as others may refer to it.
+pub(crate) struct Broken {
+    pub kind: &'static str,
+    pub id: Uuid,
+    pub key: Option<String>,
 }
 
 /// The parent an entity is nested in.
@@ -193,7 +203,11 @@ impl Reader<'_> {
             Ok(json) => {
                 self.drafts.push(Draft { kind, id, json, place: place.clone(), expires_at, references });
             }
-            Err(violations) => self.offend(kind, place.clone(), given, violations),
+            Err(violations) => {
+                let key = kind.endpoint_key.and_then(|key| given.get(key)?.as_str().map(str::to_owned));
+                self.broken.push(Broken { kind: kind.name, id, key });
+                self.offend(kind, place.clone(), given, violations);
+            }
         }
         for (child, list) in children {
             self.list(child, list, Some(Parent { kind, id, place: &place }));

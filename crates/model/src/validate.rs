@@ -1,14 +1,19 @@
 //! Rules over the whole set: references lead somewhere, names are unique, plugins exist and fit.
 
-use crate::declarative::{Draft, Wanted};
+use crate::declarative::{Broken, Draft, Wanted};
 use crate::invalid::{Invalid, Offence};
 use schema::{Catalog, Map, Value, Violations, json};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// All drafts with their references filled in, or everything that is wrong.
-pub(crate) fn whole(mut drafts: Vec<Draft>, mut invalid: Invalid, catalog: &Catalog) -> Result<Vec<Draft>, Invalid> {
-    let index = Index::new(&drafts);
+pub(crate) fn whole(
+    mut drafts: Vec<Draft>,
+    broken: &[Broken],
+    mut invalid: Invalid,
+    catalog: &Catalog,
+) -> Result<Vec<Draft>, Invalid> {
+    let index = Index::new(&drafts, broken);
     let mut found: Vec<Violations> = drafts.iter().map(|_| Violations::default()).collect();
     for (draft, found) in drafts.iter_mut().zip(&mut found) {
         index.fill(draft, found);
@@ -37,13 +42,15 @@ struct Index {
 }
 
 impl Index {
-    fn new(drafts: &[Draft]) -> Index {
-        let ids = drafts.iter().map(|draft| (draft.kind.name, draft.id)).collect();
+    fn new(drafts: &[Draft], broken: &[Broken]) -> Index {
+        let ids = drafts.iter().map(|draft| (draft.kind.name, draft.id));
+        let ids = ids.chain(broken.iter().map(|broken| (broken.kind, broken.id))).collect();
         let keys = drafts.iter().filter_map(|draft| {
             let key = draft.json.get(draft.kind.endpoint_key?)?.as_str()?;
             Some(((draft.kind.name, key.to_owned()), draft.id))
         });
-        Index { ids, keys: keys.collect() }
+        let broken = broken.iter().filter_map(|broken| Some(((broken.kind, broken.key.clone()?), broken.id)));
+        Index { ids, keys: keys.chain(broken).collect() }
     }
 
     fn fill(&self, draft: &mut Draft, found: &mut Violations) {

@@ -42,7 +42,7 @@ impl Settings {
     /// Reads every place a setting may stand in: flags, `PORTCULLIS_*`, `KONG_*`, the settings file,
     /// defaults; the first of these that names a setting decides it.
     ///
-    /// `env` is usually [`environment`]. Every mistake of every place is reported at once.
+    /// `env` is usually [`environment()`]. Every mistake of every place is reported at once.
     pub fn load(
         flags: &StartFlags,
         env: impl Iterator<Item = (String, String)>,

@@ -6,10 +6,10 @@
 use crate::identity::header_value;
 use http::HeaderValue;
 use jose::VerifyingKey;
-use model::Configuration;
 use model::consumer;
 use model::credential::{Acl, Algorithm, BasicAuth, JwtSecret, KeyAuth};
 use model::invalid::Place;
+use model::{Configuration, Row};
 use schema::{Schema, Violations};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -87,11 +87,15 @@ impl Registry {
             let groups = groups.remove(&row.id).unwrap_or_default();
             registry.consumers.insert(row.id, Arc::new(Consumer::new(row, groups)));
         }
-        for (expires_at, row) in rows::<KeyAuth>(configuration, "keyauth_credentials", "keyauth_credential", unusable) {
+        for (stored, row) in rows::<KeyAuth>(configuration, "keyauth_credentials", "keyauth_credential", unusable) {
             let Some(consumer) = registry.owner(row.consumer.id) else { continue };
             let hash = jose::digest::sha256_hex(row.key.as_ref().map_or("", |key| key.reveal()).as_bytes());
             let identifier = header_value(&row.id.to_string());
-            registry.keys.insert(hash, ApiKey { consumer, identifier, expires_at });
+            // Two references may lead to one secret; whose request it is must not be left to chance.
+            if registry.keys.insert(hash, ApiKey { consumer, identifier, expires_at: stored.expires_at }).is_some() {
+                let violations = Violations::field("key", "the same key belongs to another credential");
+                unusable.push(Unusable { entity_type: "keyauth_credential", place: stored.place.clone(), violations });
+            }
         }
         for (_, row) in rows::<JwtSecret>(configuration, "jwt_secrets", "jwt_secret", unusable) {
             let Some(consumer) = registry.owner(row.consumer.id) else { continue };
@@ -138,17 +142,17 @@ impl Registry {
     }
 }
 
-/// Each row as its type, with the time it expires; rows whose secrets are not to be had are reported.
-fn rows<T: Schema>(
-    configuration: &Configuration,
+/// Each row beside its type; rows whose secrets are not to be had are reported.
+fn rows<'a, T: Schema>(
+    configuration: &'a Configuration,
     kind: &'static str,
     entity_type: &'static str,
     unusable: &mut Vec<Unusable>,
-) -> Vec<(Option<u64>, T)> {
+) -> Vec<(&'a Row, T)> {
     let typed = configuration.typed::<T>(kind).into_iter();
     typed
         .filter_map(|(row, typed)| match typed {
-            Ok(typed) => Some((row.expires_at, typed)),
+            Ok(typed) => Some((row, typed)),
             Err(violations) => {
                 unusable.push(Unusable { entity_type, place: row.place.clone(), violations });
                 None

@@ -81,12 +81,13 @@ impl Core {
         let (plan, conduct) = (self.shared.plan.load_full(), self.shared.conduct.load_full());
         let (mut head, body) = request.into_parts();
         let upgrade = head.extensions.remove::<OnUpgrade>();
-        let hop = forward::leave_connection(&mut head.headers);
-        let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(body) };
+        // The head is judged as it came: what leaves with the connection is part of what may be ambiguous.
         let (target, refused) = match admit(&head) {
             Ok(target) => (target, None),
             Err(answer) => (Target::default(), Some(answer)),
         };
+        let hop = forward::leave_connection(&mut head.headers);
+        let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(body) };
         let caller = caller(peer, number, &head.headers, &conduct);
         let mut exchange = Exchange::new(head, body, caller, plan, conduct);
         exchange.target = target;

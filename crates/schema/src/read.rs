@@ -45,8 +45,12 @@ impl Field {
                 (_, false) => return Ok(()),
             }
         }
-        if self.has(&Rule::Referenceable) && crate::vault::is_reference(value) {
-            return Ok(());
+        if crate::vault::is_reference(value) {
+            // Taken literally, the reference itself would be the secret, and everybody could read it.
+            return match self.has(&Rule::Referenceable) {
+                true => Ok(()),
+                false => Err(json!("references to vaults are not read in this field")),
+            };
         }
         self.kind.read(value)?;
         // Kong's strings are never empty unless a schema says so.

@@ -31,7 +31,7 @@ fn build() -> PathBuf {
     assert!(output.status.success(), "the gate does not build\n{}", String::from_utf8_lossy(&output.stderr));
     // Cargo says itself where it put the program, wherever its target directory is.
     let messages = String::from_utf8_lossy(&output.stdout);
-    let executables = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         (message["target"]["name"] == "portcullis").then(|| message["executable"].as_str().map(PathBuf::from))?
     });
