@@ -5,6 +5,7 @@ use schema::{Check, Schema, Set};
 use serde::Deserialize;
 use uuid::Uuid;
 
+/// Who may call, as the operator knows them.
 #[derive(Clone, Debug, Deserialize, Schema)]
 #[schema(check(Check::AtLeastOneOf(&["custom_id", "username"])))]
 pub struct Consumer {

@@ -138,6 +138,25 @@ mod tests {
         }
     }
 
+    /// The page says what the code says. `UPDATE_DOCS=1` rewrites it.
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let mut written =
+            String::from("# Entities\n\nWhat may stand in a declarative file, kind by kind. Written from the code.\n");
+        for kind in KINDS.iter() {
+            let (table, checks) = (kind.record.to_markdown(), kind.record.checks_in_words());
+            written += &format!("\n## {}\n\n{}\n\n{table}", kind.name, kind.record.doc);
+            if !checks.is_empty() {
+                written += &format!("\n{checks}");
+            }
+        }
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/entities.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            fs::write(&page, &written).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&page).unwrap_or_default(), written, "run the tests once with UPDATE_DOCS=1");
+    }
+
     /// Drops descriptions and what says nothing (`required: false`), and orders lists of fields.
     fn comparable(value: &mut Value) {
         match value {

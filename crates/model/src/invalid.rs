@@ -2,6 +2,7 @@
 
 use crate::document::Node;
 use schema::{Map, Value, Violations, json};
+use std::fmt;
 
 /// Where in a document an entity stands: `services`, 0, `routes`, 1.
 pub type Place = Vec<(String, usize)>;
@@ -29,8 +30,18 @@ pub struct Offence {
 #[derive(Debug, PartialEq)]
 pub struct Finding {
     pub line: usize,
+    /// Empty where the document as a whole is wrong.
     pub path: String,
     pub text: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self.path.as_str() {
+            "" => write!(formatter, "{}: {}", self.line, self.text),
+            path => write!(formatter, "{}: {path}: {}", self.line, self.text),
+        }
+    }
 }
 
 impl Invalid {
@@ -90,8 +101,10 @@ impl Invalid {
     /// Every violation with its line, in the order of the document.
     pub fn findings(&self, document: &Node) -> Vec<Finding> {
         let finding = |path: String, text: String| Finding { line: document.line_of(&path), path, text };
+        // Kong's `error` is the document as a whole.
+        let whole = |path: String| if path == "error" { String::new() } else { path };
         let mut findings: Vec<Finding> =
-            self.document.flat().into_iter().map(|(path, text)| finding(path, text)).collect();
+            self.document.flat().into_iter().map(|(path, text)| finding(whole(path), text)).collect();
         for offence in &self.entities {
             let place: Vec<String> =
                 offence.place.iter().map(|(name, index)| format!("{name}.{}", index + 1)).collect();

@@ -5,6 +5,7 @@ use schema::{Map, Reference, Schema, Set, Value};
 use serde::Deserialize;
 use uuid::Uuid;
 
+/// A plugin put on a route, a service, a consumer, some of them, or everywhere.
 #[derive(Clone, Debug, Deserialize, Schema)]
 pub struct PluginRow {
     /// The placement's identity.

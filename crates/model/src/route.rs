@@ -6,6 +6,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+/// Which requests are taken, and what happens to their path and host.
 #[derive(Clone, Debug, Deserialize, Schema)]
 #[schema(
     check(Check::When {

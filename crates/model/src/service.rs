@@ -11,6 +11,7 @@ const fn only_with_tls(then: &'static str) -> Check {
     Check::When { field: "protocol", is: TLS, then, must: Condition::Null, error: None }
 }
 
+/// Where the requests of its routes go.
 #[derive(Clone, Debug, Deserialize, Schema)]
 #[schema(
     shorthand = url,

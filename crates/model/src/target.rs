@@ -5,6 +5,7 @@ use schema::{Reference, Schema, Set};
 use serde::Deserialize;
 use uuid::Uuid;
 
+/// One address behind an upstream.
 #[derive(Clone, Debug, Deserialize, Schema)]
 pub struct Target {
     /// The target's identity.

@@ -18,6 +18,7 @@ const fn needs(field: &'static str, is: &'static str, then: &'static str) -> Che
     Check::When { field, is: Condition::Is(is), then, must: Condition::Required, error: None }
 }
 
+/// A name for several targets, and how requests are spread over them.
 #[derive(Clone, Debug, Deserialize, Schema)]
 #[schema(
     check(needs("hash_on", "header", "hash_on_header")),

@@ -9,6 +9,7 @@ use schema::{Check, Schema, Violations};
 use serde::Deserialize;
 use std::ops::ControlFlow;
 
+/// Lets consumers in, or keeps them out, by the groups they belong to. It runs after authentication.
 #[derive(Deserialize, Schema)]
 #[schema(check(Check::OnlyOneOf(&["allow", "deny"])), check(Check::AtLeastOneOf(&["allow", "deny"])))]
 pub struct Config {

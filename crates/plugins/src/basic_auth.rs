@@ -11,6 +11,7 @@ use proxy::identity::{Credential, Identity};
 use schema::{Schema, Violations};
 use serde::Deserialize;
 
+/// Authenticates a consumer by user name and password (RFC 7617).
 #[derive(Deserialize, Schema)]
 pub struct Config {
     /// Consumer (id or username) to go on as when no password was good.

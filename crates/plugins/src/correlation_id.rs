@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
+/// Gives each request an identity that goes on to the service, and back to the caller if wanted.
 #[derive(Deserialize, Schema)]
 pub struct Config {
     /// The header that carries the identity; one that the caller sent is kept.

@@ -12,6 +12,7 @@ use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
 use serde::Deserialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Authenticates a consumer by a signed token (RFC 7519) whose key a credential holds.
 #[derive(Deserialize, Schema)]
 #[schema(check(Check::When {
     field: "maximum_expiration",
@@ -196,4 +197,88 @@ fn invalid(message: &str) -> Refusal {
 fn refusal(body: &Value) -> Refusal {
     let answer = Answer::exit_json(StatusCode::UNAUTHORIZED, body);
     Refusal::challenged(answer, " error=\"invalid_token\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    const HEAD: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+    /// `{"iss":"ann-hs"}`, signed with ann's secret.
+    const GOOD: &str = "eyJpc3MiOiJhbm4taHMifQ.-CA4cq8IwY1SumjP8w8f1rkzhhxyglMcSnyAumDImc0";
+    /// The same with `exp` in 2100, and in 1970.
+    const LONG: &str = "eyJpc3MiOiJhbm4taHMiLCJleHAiOjQxMDI0NDQ4MDB9.mwXbrgQ1MXgt0bQxHAPbJeZzHbqeKv9xt3xRQch1GWc";
+    const OLD: &str = "eyJpc3MiOiJhbm4taHMiLCJleHAiOjF9.SoO93Yyq-gpt6LTC9cgVbmjjsbA5TMhL4yDKQ-LpWFI";
+    /// Signed with the bytes that the base64 secret of `ann-b64` stands for.
+    const BASE64: &str = "eyJpc3MiOiJhbm4tYjY0In0.T99AtQOBW4FMf3iVsTQgmtI2kkfw3SfokTimQnVgoNg";
+
+    async fn check(config: Value, token: &str, expected: &str) {
+        testing::check("jwt", config, &[&format!("authorization: Bearer {token}")], expected).await;
+    }
+
+    async fn passes(config: Value, token: &str, key: &str) {
+        let expected = format!(
+            "service\nauthorization: Bearer {token}\nx-consumer-id: 11111111-1111-4111-8111-111111111111\n\
+             x-consumer-username: ann\nx-credential-identifier: {key}"
+        );
+        check(config, token, &expected).await;
+    }
+
+    async fn refused(config: Value, token: &str, body: Value) {
+        check(config, token, &format!("401 {body} Bearer error=\"invalid_token\"")).await;
+    }
+
+    #[tokio::test]
+    async fn a_good_token_names_its_consumer() {
+        passes(json!({}), &format!("{HEAD}.{GOOD}"), "ann-hs").await;
+        passes(json!({"claims_to_verify": ["exp"]}), &format!("{HEAD}.{LONG}"), "ann-hs").await;
+        passes(json!({"secret_is_base64": true}), &format!("{HEAD}.{BASE64}"), "ann-b64").await;
+    }
+
+    #[tokio::test]
+    async fn a_bad_token_is_told_apart() {
+        let message = |text: &str| json!({ "message": text });
+        let wrong_key = "eyJpc3MiOiJhbm4taHMifQ.ZYq4OQWhk9SkR0ZQzbX4JJTAa8pNJ1gvautWy8D1cmo";
+        let hs384 =
+            "eyJhbGciOiJIUzM4NCIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhbm4taHMifQ.NI4tqWpm29Gw6_E90lrQmGl13JxdgZbVNIGb1VT3iKY";
+        let nameless = "eyJzdWIiOiJ4In0.fjGmKZWM_oGx62__gxTDBfsv1Vww3TENwU6x8mIITbU";
+        let critical = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImNyaXQiOlsieCJdLCJ4IjoxfQ.eyJpc3MiOiJhbm4taHMifQ.UWTtAn38HpZY1JbqQkhBr2wQnr1aS2AJ2susJKSLw4M";
+        let none = "eyJhbGciOiJub25lIn0.eyJpc3MiOiJhbm4taHMifQ.";
+        refused(json!({}), "junk", message("Bad token; invalid JSON")).await;
+        refused(json!({}), none, message("Bad token; invalid alg")).await;
+        refused(json!({}), &format!("{HEAD}.{wrong_key}"), message("Invalid signature")).await;
+        refused(json!({}), hs384, message("Invalid algorithm")).await;
+        refused(json!({}), &format!("{HEAD}.{nameless}"), message("No mandatory 'iss' in claims")).await;
+        refused(json!({}), critical, message("Bad token; invalid header")).await;
+        refused(json!({}), &format!("{HEAD}.{BASE64}"), message("Invalid signature")).await;
+    }
+
+    #[tokio::test]
+    async fn claims_are_verified_where_asked_for() {
+        let exp = |text: &str| json!({ "exp": text });
+        passes(json!({}), &format!("{HEAD}.{OLD}"), "ann-hs").await;
+        let verify = json!({"claims_to_verify": ["exp"]});
+        refused(verify.clone(), &format!("{HEAD}.{OLD}"), exp("token expired")).await;
+        refused(verify, &format!("{HEAD}.{GOOD}"), exp("must be a number")).await;
+        let short = json!({"claims_to_verify": ["exp"], "maximum_expiration": 60});
+        refused(short, &format!("{HEAD}.{LONG}"), exp("exceeds maximum allowed expiration")).await;
+    }
+
+    /// The attack: the gate verifies one token, the service reads the other.
+    #[tokio::test]
+    async fn two_tokens_are_one_too_many() {
+        let (target, header) = (format!("GET /?jwt={HEAD}.{LONG}"), format!("authorization: Bearer {HEAD}.{GOOD}"));
+        let request = [target.as_str(), header.as_str()];
+        let expected = "401 {\"message\":\"Multiple tokens provided\"} Bearer error=\"invalid_token\"";
+        testing::check("jwt", json!({}), &request, expected).await;
+        testing::check("jwt", json!({}), &[], "401 {\"message\":\"Unauthorized\"} Bearer").await;
+    }
+
+    #[tokio::test]
+    async fn the_longest_expiration_needs_exp() {
+        let violations = "{\"@entity\":[\"failed conditional validation given value of field 'config.maximum_expiration'\"],\
+                          \"claims_to_verify\":\"expected to contain: exp\"}";
+        testing::check("jwt", json!({"maximum_expiration": 60, "claims_to_verify": ["nbf"]}), &[], violations).await;
+    }
 }

@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 mod multipart;
 
+/// Authenticates a consumer by an API key in a header, the query, or the body.
 #[derive(Deserialize, Schema)]
 pub struct Config {
     /// Names of the header, query argument or body field that carries the key, tried in order.

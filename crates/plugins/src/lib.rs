@@ -85,6 +85,20 @@ mod tests {
         }
     }
 
+    /// The pages say what the code says. `UPDATE_DOCS=1` rewrites them.
+    #[test]
+    fn reference_pages_are_up_to_date() {
+        let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/plugins");
+        for definition in PLUGINS {
+            let (page, written) = (pages.join(format!("{}.md", definition.name)), definition.schema().to_markdown());
+            if std::env::var_os("UPDATE_DOCS").is_some() {
+                fs::write(&page, &written).unwrap();
+            }
+            let kept = fs::read_to_string(&page).unwrap_or_default();
+            assert_eq!(kept, written, "{}: run the tests once with UPDATE_DOCS=1", page.display());
+        }
+    }
+
     #[test]
     fn unknown_options_are_refused() {
         for definition in PLUGINS {

@@ -11,6 +11,7 @@ use schema::{Map, Schema, Value, Violations, json};
 use serde::Deserialize;
 use std::ops::ControlFlow;
 
+/// Answers instead of the service: for maintenance, for closed routes, for the anonymous consumer.
 #[derive(Deserialize, Schema)]
 pub struct Config {
     /// The status to answer with.

@@ -14,11 +14,7 @@ pub fn summary(configuration: &Configuration) -> String {
 /// `FILE:LINE: path: text` for each violation, where editors and CI look for it.
 pub fn violations(source: &str, invalid: &Invalid, document: Option<&Node>) -> Vec<String> {
     match document {
-        Some(document) => invalid
-            .findings(document)
-            .into_iter()
-            .map(|finding| format!("{source}:{}: {}: {}", finding.line, finding.path, finding.text))
-            .collect(),
+        Some(document) => invalid.findings(document).into_iter().map(|finding| format!("{source}:{finding}")).collect(),
         // Text that is no YAML says its own line.
         None => invalid.document.flat().into_iter().map(|(_, text)| format!("{source}: {text}")).collect(),
     }

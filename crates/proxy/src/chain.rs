@@ -149,3 +149,82 @@ impl Slot {
 /// Proof that every plugin let the request through. Nothing but a chain can make one, and without one
 /// nothing can be forwarded.
 pub struct Admitted(());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Verdict;
+    use std::pin::Pin;
+
+    struct Nothing;
+
+    impl Running for Nothing {
+        fn on_request<'a>(&'a self, _: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>> {
+            Box::pin(async { Ok(ControlFlow::Continue(())) })
+        }
+
+        fn on_response(&self, _: &mut Exchange, _: &mut Parts) {}
+    }
+
+    const ROUTE: Uuid = Uuid::from_u128(1);
+    const SERVICE: Uuid = Uuid::from_u128(2);
+    const CONSUMER: Uuid = Uuid::from_u128(3);
+
+    /// `r`, `s` and `c` put a placement on our route, service and consumer; the identity counts from 1.
+    fn placements(scopes: &[&str]) -> Placements {
+        let mut placements = Placements::default();
+        for (index, scope) in scopes.iter().enumerate() {
+            let on = |letter, id| scope.contains(letter).then_some(id);
+            placements.add(Placement {
+                id: Uuid::from_u128(index as u128 + 1),
+                name: "p",
+                priority: 1,
+                scope: Scope { route: on('r', ROUTE), service: on('s', SERVICE), consumer: on('c', CONSUMER) },
+                plugin: Arc::new(Nothing),
+            });
+        }
+        placements
+    }
+
+    /// The placement that a stranger meets, and the one that our consumer meets; 0 for none.
+    fn check(scopes: &[&str], stranger: u128, consumer: u128) {
+        let chain = Chain::select(&placements(scopes), Some(ROUTE), Some(SERVICE));
+        let slot = chain.slots.first();
+        let otherwise = slot.and_then(|slot| slot.otherwise.as_ref());
+        let own = slot.and_then(|slot| slot.by_consumer.get(&CONSUMER)).or(otherwise);
+        let id = |placement: Option<&Placement>| placement.map_or(0, |placement| placement.id.as_u128());
+        assert_eq!((id(otherwise), id(own)), (stranger, consumer), "{scopes:?}");
+    }
+
+    #[test]
+    fn the_most_specific_placement_wins() {
+        check(&["", "s", "r"], 3, 3);
+        check(&["r", "s", ""], 1, 1);
+        check(&["c", "r"], 2, 1);
+        // On route and service together is more specific than on the consumer alone.
+        check(&["c", "rs"], 2, 2);
+        check(&["rs", "sc", "rc", "rsc"], 1, 4);
+        check(&["rs", "sc", "rc"], 1, 3);
+        check(&["rs", "sc"], 1, 2);
+        check(&["c"], 0, 1);
+        check(&[], 0, 0);
+    }
+
+    #[test]
+    fn placements_elsewhere_do_not_count() {
+        let chain = Chain::select(&placements(&["r", "s"]), Some(Uuid::from_u128(9)), None);
+        assert!(chain.is_empty());
+    }
+
+    #[test]
+    fn plugins_run_by_priority() {
+        let mut placements = Placements::default();
+        for (name, priority) in [("low", 1), ("high", 100), ("middle", 50)] {
+            let (id, scope, plugin) = (Uuid::from_u128(1), Scope::default(), Arc::new(Nothing));
+            placements.add(Placement { id, name, priority, scope, plugin });
+        }
+        let chain = Chain::select(&placements, None, None);
+        let names: Vec<&str> = chain.slots.iter().filter_map(|slot| Some(slot.otherwise.as_ref()?.name)).collect();
+        assert_eq!(names, ["high", "middle", "low"]);
+    }
+}

@@ -54,6 +54,7 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
         };
         definitions.push(quote_spanned!(field.span()=> (#start) #(#rules)*));
     }
+    let record_doc = doc_of(attrs);
     let (mut checks, mut shorthand, mut prefix) = (Vec::new(), quote!(None), quote!(""));
     for meta in schema_args(attrs)? {
         match meta {
@@ -78,6 +79,7 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
         impl ::schema::Schema for #name {
             fn record() -> ::schema::Record {
                 ::schema::Record {
+                    doc: #record_doc,
                     fields: vec![#(#definitions),*],
                     checks: vec![#(#checks),*],
                     shorthand: #shorthand,

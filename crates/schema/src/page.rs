@@ -1,7 +1,29 @@
 //! Renders a record as a reference page in Markdown.
 
-use crate::{Field, Kind, Record, Rule};
+use crate::{Check, Condition, Field, Kind, PluginSchema, Record, Rule};
 use std::fmt::Write;
+
+impl PluginSchema {
+    /// The plugin's reference page.
+    pub fn to_markdown(&self) -> String {
+        let scopes = match self.on_consumer {
+            true => "a route, a service, a consumer, any of these together, or everywhere",
+            false => "a route, a service, both, or everywhere",
+        };
+        let mut page = format!(
+            "# {}\n\n{}\n\nMay be put on {scopes}. Priority {}: higher runs earlier.\n\n{}",
+            self.name,
+            self.config.doc,
+            self.priority,
+            self.config.to_markdown(),
+        );
+        let checks = self.config.checks_in_words();
+        if !checks.is_empty() {
+            page += &format!("\n{checks}");
+        }
+        page
+    }
+}
 
 impl Record {
     /// A table of every option: name, type, default, rules, purpose.
@@ -9,6 +31,12 @@ impl Record {
         let mut page = String::from("| option | type | default | what it does |\n|---|---|---|---|\n");
         self.rows(self.prefix, &mut page);
         page
+    }
+
+    /// The rules that span options, a line each.
+    pub fn checks_in_words(&self) -> String {
+        let words = self.checks.iter().filter_map(|check| check.in_words());
+        words.fold(String::new(), |page, words| format!("{page}- {words}\n"))
     }
 
     fn rows(&self, prefix: &str, page: &mut String) {
@@ -32,6 +60,42 @@ impl Record {
             if let Kind::Record(record) = &field.kind {
                 record.rows(&format!("{prefix}{}.", field.name), page);
             }
+        }
+    }
+}
+
+impl Check {
+    fn in_words(&self) -> Option<String> {
+        let listed = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match self {
+            Check::AtLeastOneOf(names) => Some(format!("At least one of {} is set.", listed(names))),
+            Check::OnlyOneOf(names) => Some(format!("Exactly one of {} is set.", listed(names))),
+            Check::MutuallyExclusive(names) => Some(format!("At most one of {} is set.", listed(names))),
+            Check::MutuallyRequired(names) => Some(format!("Either all of {} are set, or none.", listed(names))),
+            Check::Distinct(names) => Some(format!("{} differ.", listed(names))),
+            Check::When { field, is, then, must, .. } => Some(format!(
+                "Where `{field}` {}, `{then}` must {}.",
+                is.in_words("is", "is not"),
+                must.in_words("be", "not be")
+            )),
+            Check::Custom(_) => None,
+        }
+    }
+}
+
+impl Condition {
+    fn in_words(&self, be: &str, not_be: &str) -> String {
+        let any = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ");
+        match self {
+            Condition::OneOf(words) | Condition::IsAny(words) => format!("{be} {}", any(words)),
+            Condition::NotOneOf(words) => format!("{not_be} {}", any(words)),
+            Condition::NoElementOneOf(words) => format!("{not_be} among {}", any(words)),
+            Condition::Is(word) => format!("{be} `{word}`"),
+            Condition::Null => format!("{be} unset"),
+            Condition::Required => format!("{be} set"),
+            Condition::Empty => format!("{be} empty"),
+            Condition::GreaterThan(bound) => format!("{be} greater than {bound}"),
+            Condition::Contains(word) => format!("{be} a list with `{word}`"),
         }
     }
 }

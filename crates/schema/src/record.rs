@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 /// An ordered set of fields with rules that span them.
 #[derive(Clone, Default)]
 pub struct Record {
+    /// What it is, from the doc comment of the struct.
+    pub doc: &'static str,
     pub fields: Vec<Field>,
     pub checks: Vec<Check>,
     /// Rewrites shorthand input (a service's `url`) into fields before anything is checked.
