@@ -138,10 +138,7 @@ fn versions_of_the_format() {
     check("_format_version: \"4.0\"", "1: _format_version: expected one of: 1.1, 2.1, 3.0");
     check("", "1: failed parsing declarative configuration: expected an object");
     check("[1]", "1: failed parsing declarative configuration: expected an object");
-    check(
-        "a: [",
-        "failed parsing declarative configuration: line 1, column 4: unclosed bracket '['",
-    );
+    check("a: [", "failed parsing declarative configuration: line 1, column 4: unclosed bracket '['");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
@@ -21,6 +21,8 @@ pub struct ServerTls {
     pub default: Vec<Arc<CertifiedKey>>,
     /// The oldest version accepted.
     pub min_version: MinVersion,
+    /// Whether callers may resume their sessions, which spares both sides the costly part of a handshake.
+    pub session_tickets: bool,
     /// HTTP versions offered.
     pub alpn: Alpn,
 }
@@ -95,7 +97,13 @@ impl ServerTls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = self.alpn.protocols();
-        config.ticketer = Ticketer::new()?;
+        match self.session_tickets {
+            true => config.ticketer = Ticketer::new()?,
+            false => {
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
+        }
         Ok(Arc::new(config))
     }
 }
@@ -187,6 +195,7 @@ mod tests {
             certificates: names.iter().map(certificate).collect(),
             default: vec![issuer.issue(&["default.test"])],
             min_version: MinVersion::Tls12,
+            session_tickets: true,
             alpn: Alpn::Http2OrHttp1,
         }
         .build()
@@ -255,6 +264,7 @@ mod tests {
             certificates: Vec::new(),
             default: Vec::new(),
             min_version: MinVersion::Tls13,
+            session_tickets: true,
             alpn: Alpn::Http1,
         };
         assert!(matches!(none.build(), Err(ServerTlsError::NoDefault)));

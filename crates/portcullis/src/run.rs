@@ -106,6 +106,7 @@ fn parts(settings: &Settings, data: &DataDir) -> Result<Parts, String> {
         workshop: Workshop {
             plugins: plugins::PLUGINS,
             default_certificate: default_certificate(settings, data)?,
+            session_tickets: settings.ssl_session_tickets,
             upstream_tls: net::upstream_tls::UpstreamTls::default(),
             authorities: authorities(settings)?,
         },

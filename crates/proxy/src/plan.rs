@@ -74,6 +74,8 @@ pub struct Workshop {
     pub plugins: &'static [Definition],
     /// For callers whose server name no certificate covers.
     pub default_certificate: DefaultCertificate,
+    /// Whether callers may resume TLS sessions.
+    pub session_tickets: bool,
     /// Outgoing TLS configurations, shared so that connections outlive a reload.
     pub upstream_tls: net::upstream_tls::UpstreamTls,
     /// Who may vouch for services that name no CA of their own (`lua_ssl_trusted_certificate`); `None` for
@@ -87,7 +89,7 @@ impl Workshop {
         let mut unusable = Vec::new();
         let registry = Registry::new(&configuration, &mut unusable);
         let certificates = certificates::Certificates::read(&configuration, now, &mut unusable);
-        let server_tls = certificates.server(&configuration, &self.default_certificate, &mut unusable);
+        let server_tls = self.server_tls(&certificates, &configuration, &mut unusable);
         let placements = self.placements(&configuration, &mut unusable);
         let services = self.services(&configuration, &certificates, &mut unusable);
         let mut compiled = Vec::new();

@@ -21,6 +21,7 @@ use hyper::upgrade::OnUpgrade;
 use router::Query;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,7 +71,30 @@ struct Core {
 const MAX_LINE: usize = 8192;
 
 impl Core {
-    /// One request, from its head to the head of its answer.
+    /// One request. A fault of the gate's own is a 500 for this request, and nothing for the others.
+    async fn answer(
+        &self,
+        peer: &Peer,
+        number: u64,
+        request: Request<Incoming>,
+    ) -> Result<Response<Counted>, Infallible> {
+        let mut handled = std::pin::pin!(self.handle(peer, number, request));
+        std::future::poll_fn(|cx| {
+            // What the future held is not looked at again after a panic.
+            let polled = catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx)));
+            polled.unwrap_or_else(|_| {
+                tracing::error!(
+                    "a request met a fault of the gate and was answered with 500; please report the lines above"
+                );
+                let mut response = Response::new(Counted { body: Body::Empty, pending: None });
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                Poll::Ready(Ok(response))
+            })
+        })
+        .await
+    }
+
+    /// From the head of a request to the head of its answer.
     async fn handle(
         &self,
         peer: &Peer,

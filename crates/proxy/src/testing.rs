@@ -16,6 +16,7 @@ pub fn plan(configuration: Configuration, plugins: &'static [Definition]) -> Arc
     let workshop = Workshop {
         plugins,
         default_certificate: DefaultCertificate(net::certificate::parse(&cert, &key).unwrap()),
+        session_tickets: true,
         upstream_tls: net::upstream_tls::UpstreamTls::default(),
         authorities: None,
     };

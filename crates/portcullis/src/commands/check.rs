@@ -54,6 +54,7 @@ fn workshop() -> Result<Workshop, String> {
     Ok(Workshop {
         plugins: plugins::PLUGINS,
         default_certificate: DefaultCertificate(certificate),
+        session_tickets: true,
         upstream_tls: net::upstream_tls::UpstreamTls::default(),
         authorities: None,
     })

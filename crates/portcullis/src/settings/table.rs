@@ -86,6 +86,12 @@ settings! {
 
         /// The private key of `ssl_cert`: the path of a PEM file.
         ssl_cert_key: Option<PathBuf> = "" => value::first_pem, Kong;
+
+        /// Whether callers may resume TLS sessions: `on` or `off`.
+        ///
+        /// Resuming spares both sides the costly part of a handshake. The key of the tickets is made anew
+        /// at each start and each change of the configuration, and never leaves memory.
+        ssl_session_tickets: bool = "on" => value::switch, Kong;
     }
 
     "Callers behind a proxy" {

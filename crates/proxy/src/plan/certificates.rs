@@ -51,12 +51,14 @@ impl Certificates {
         }
         certificates
     }
+}
 
+impl Workshop {
     /// What listeners answer TLS with: with HTTP/2 on offer, and without.
-    pub fn server(
+    pub(super) fn server_tls(
         &self,
+        certificates: &Certificates,
         configuration: &Configuration,
-        default: &DefaultCertificate,
         unusable: &mut Vec<Unusable>,
     ) -> Option<(Arc<ServerConfig>, Arc<ServerConfig>)> {
         let mut names: HashMap<Uuid, Vec<String>> = HashMap::new();
@@ -65,17 +67,18 @@ impl Certificates {
                 names.entry(sni.certificate.id).or_default().push(sni.name);
             }
         }
-        let certificates = || {
+        let with_names = || {
             let with_names = |(id, keys): (&Uuid, &Vec<Arc<CertifiedKey>>)| {
                 Some(ServerCertificate { keys: keys.clone(), names: names.get(id)?.clone() })
             };
-            self.own.iter().filter_map(with_names).collect()
+            certificates.own.iter().filter_map(with_names).collect()
         };
         let build = |alpn| {
             let tls = ServerTls {
-                certificates: certificates(),
-                default: vec![default.0.clone()],
+                certificates: with_names(),
+                default: vec![self.default_certificate.0.clone()],
                 min_version: MinVersion::Tls12,
+                session_tickets: self.session_tickets,
                 alpn,
             };
             tls.build()
@@ -89,9 +92,7 @@ impl Certificates {
             }
         }
     }
-}
 
-impl Workshop {
     /// How to speak TLS to a service. Kong leaves certificates unverified unless told; the gate verifies
     /// unless told otherwise.
     pub(super) fn client_tls(

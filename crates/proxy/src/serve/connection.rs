@@ -58,7 +58,7 @@ where
     let service = service_fn(|request| {
         number.set(number.get() + 1);
         let (core, peer, number) = (core.clone(), peer.clone(), number.get());
-        async move { core.handle(&peer, number, request).await }
+        async move { core.answer(&peer, number, request).await }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(false);
@@ -80,7 +80,7 @@ where
     let service = service_fn(move |request| {
         number.set(number.get() + 1);
         let (core, peer, number) = (core.clone(), peer.clone(), number.get());
-        async move { core.handle(&peer, number, request).await }
+        async move { core.answer(&peer, number, request).await }
     });
     let mut builder = http2::Builder::new(OnThisThread);
     builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD as u32);
