@@ -3,6 +3,8 @@
 
 #[path = "all/access_log.rs"]
 mod access_log;
+#[path = "all/attacks.rs"]
+mod attacks;
 #[path = "all/change.rs"]
 mod change;
 #[path = "all/identity_headers.rs"]

@@ -2,7 +2,7 @@
 
 use crate::call::Call;
 use crate::error::Error;
-use crate::{form, multipart, query, validate};
+use crate::{form, multipart, query};
 use http::header::CONTENT_TYPE;
 use model::EntityKind;
 use schema::{Map, Value, json};
@@ -22,7 +22,7 @@ pub(crate) fn entity(call: &Call, kind: &'static EntityKind) -> Result<Map<Strin
         Body::Json(members) => Ok(members),
         Body::Form(pairs) => {
             let name = pairs.iter().find(|(field, _)| field == "name").map(|(_, name)| name.as_str());
-            Ok(form::entity(&validate::record(call, kind, name), pairs))
+            Ok(form::entity(&model::record(kind, call.catalog, name), pairs))
         }
         Body::Empty | Body::Yaml(_) => Ok(Map::new()),
     }

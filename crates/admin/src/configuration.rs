@@ -3,11 +3,11 @@
 use crate::body::{self, Body};
 use crate::call::Call;
 use crate::error::Error;
-use crate::gate::{Document, Gate};
+use crate::gate::Gate;
 use crate::locate;
 use crate::reply::{self, Response};
 use http::StatusCode;
-use model::{Invalid, Row};
+use model::{Invalid, Row, declarative};
 use schema::{Value, json};
 
 /// The document that gives this configuration: JSON, indented, which is YAML too.
@@ -37,26 +37,29 @@ fn with_end(call: &Call, mut entity: Value, row: &Row) -> Value {
 /// Replaces the configuration, or says everything that is wrong with the new one.
 pub(crate) fn load(gate: &impl Gate, call: &Call) -> Result<Response, Error> {
     let document = given(call)?;
-    if call.query.is_on("check_hash") && gate.hash(&document) == call.configuration.hash {
+    if call.query.is_on("check_hash") && declarative::hash(&document) == call.configuration.hash {
         return Ok(reply::empty(StatusCode::NOT_MODIFIED));
     }
-    match gate.load(document) {
+    match gate.load(&document) {
         Ok(configuration) => Ok(reply::json(StatusCode::CREATED, &configuration.to_json())),
         Err(invalid) => Err(refusal(&invalid, call.query.is_on("flatten_errors"))),
     }
 }
 
-fn given(call: &Call) -> Result<Document, Error> {
+fn given(call: &Call) -> Result<String, Error> {
     match body::read_with_yaml(call)? {
-        Body::Yaml(text) if !text.trim().is_empty() => Ok(Document::Text(text)),
-        Body::Json(members) if members.contains_key("_format_version") => Ok(Document::Value(Value::Object(members))),
+        Body::Yaml(text) if !text.trim().is_empty() => Ok(text),
+        // The text itself goes on: what JSON forgives (a name given twice) a configuration does not.
+        Body::Json(members) if members.contains_key("_format_version") => {
+            String::from_utf8(call.body.to_vec()).map_err(|_| Error::Json)
+        }
         Body::Json(mut members) => match members.remove("config") {
-            Some(Value::String(text)) => Ok(Document::Text(text)),
+            Some(Value::String(text)) => Ok(text),
             _ => Err(Error::NoConfiguration),
         },
         Body::Form(pairs) => {
             let config = pairs.into_iter().find(|(name, _)| name == "config");
-            config.map(|(_, text)| Document::Text(text)).ok_or(Error::NoConfiguration)
+            config.map(|(_, text)| text).ok_or(Error::NoConfiguration)
         }
         Body::Yaml(_) | Body::Empty => Err(Error::NoConfiguration),
     }

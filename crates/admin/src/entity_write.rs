@@ -50,7 +50,7 @@ pub(crate) fn update(
     let Some(row) = located.row else { return Err(absent(kind, located.by, scope)) };
     let mut entity = row.json.clone();
     let name = given.get("name").or_else(|| entity.get("name")).and_then(Value::as_str);
-    let record = validate::record(call, kind, name);
+    let record = model::record(kind, call.catalog, name);
     patch::merge(&record, &mut entity, given);
     validate::for_writing(call, kind, entity)?;
     Err(unsupported("update", kind, located.by))

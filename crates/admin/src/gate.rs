@@ -17,25 +17,13 @@ pub trait Gate {
     /// Validates, compiles and swaps in a whole document; `Ok` is the configuration now in force.
     ///
     /// On `Err` the one before stays in force, untouched.
-    fn load(&self, document: Document) -> Result<Arc<Configuration>, Invalid>;
-
-    /// The [`Configuration::hash`] that `load` would give this document.
-    fn hash(&self, document: &Document) -> String;
+    fn load(&self, document: &str) -> Result<Arc<Configuration>, Invalid>;
 
     /// What the gate knows of itself.
     fn facts(&self) -> Facts;
 
     /// Now, in seconds since 1970.
     fn now(&self) -> u64;
-}
-
-/// A declarative configuration, as it was handed in.
-#[derive(Clone, PartialEq)]
-pub enum Document {
-    /// YAML or JSON text.
-    Text(String),
-    /// The members of a JSON request.
-    Value(Value),
 }
 
 /// What the gate knows of itself.

@@ -35,7 +35,7 @@ mod token;
 mod validate;
 
 pub use admin::Admin;
-pub use gate::{Connections, Document, Facts, Gate};
+pub use gate::{Connections, Facts, Gate};
 pub use token::Token;
 
 /// The version of Kong whose Admin API this is; tools decide by it how to speak.

@@ -1,9 +1,10 @@
 //! A whole configuration: complete rows, every reference resolved.
 
+use crate::complete::record;
 use crate::entity::{self, EntityKind, KINDS};
-use crate::invalid::Place;
+use crate::invalid::{Invalid, Offence, Place};
 use crate::vault::Vaults;
-use schema::{Map, Schema, Value, Violations, json};
+use schema::{Catalog, Map, Schema, Value, Violations, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -97,6 +98,23 @@ impl Configuration {
             .resolve(&mut value, &|reference| self.vaults.resolve(reference))
             .map_err(|found| found.under("config"))?;
         Ok(value)
+    }
+
+    /// Every secret that cannot be fetched, whether or not anything reads it.
+    pub(crate) fn unresolved(&self, catalog: &Catalog) -> Invalid {
+        let mut invalid = Invalid::default();
+        for kind in KINDS.iter() {
+            for row in self.rows(kind.name) {
+                let name = row.json.get("name").and_then(Value::as_str);
+                let record = record(kind, catalog, name);
+                let mut value = Value::Object(row.json.clone());
+                if let Err(violations) = record.resolve(&mut value, &|reference| self.vaults.resolve(reference)) {
+                    let (place, entity) = (row.place.clone(), Value::Object(row.json.clone()));
+                    invalid.entities.push(Offence { place, entity_type: kind.singular, entity, violations });
+                }
+            }
+        }
+        invalid
     }
 
     /// How many rows there are, by kind, for kinds that have any.

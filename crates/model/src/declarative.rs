@@ -1,5 +1,6 @@
 //! A declarative document to a configuration: every entity read, every reference resolved, or all that is wrong.
 
+use crate::complete::{Complete, complete};
 use crate::configuration::{Configuration, Row};
 use crate::document::{self, Node};
 use crate::entity::{self, EntityKind, KINDS};
@@ -38,7 +39,7 @@ pub fn hash(text: &str) -> String {
 }
 
 /// Reads a document that is parsed already.
-pub fn read_value(document: Value, hash: &str, context: Context) -> Result<Configuration, Invalid> {
+fn read_value(document: Value, hash: &str, context: Context) -> Result<Configuration, Invalid> {
     let Value::Object(mut document) = document else {
         return Err(Invalid::unreadable("failed parsing declarative configuration: expected an object"));
     };
@@ -53,7 +54,7 @@ pub fn read_value(document: Value, hash: &str, context: Context) -> Result<Confi
     reader.header(&mut document);
     reader.entities(document);
     let Reader { drafts, invalid, transform, broken, .. } = reader;
-    let mut drafts = validate::whole(drafts, &broken, invalid, context.catalog)?;
+    let mut drafts = validate::whole(drafts, &broken, invalid)?;
     if transform {
         drafts.iter_mut().filter(|draft| draft.kind.name == "basicauth_credentials").for_each(hash_password);
     }
@@ -70,13 +71,18 @@ pub fn read_value(document: Value, hash: &str, context: Context) -> Result<Confi
         configuration.insert(draft.kind, row);
     }
     configuration.vaults = Arc::new(vaults);
-    Ok(configuration)
+    match configuration.unresolved(context.catalog) {
+        invalid if invalid.is_empty() => Ok(configuration),
+        invalid => Err(invalid),
+    }
 }
 
 /// An entity on its way: read, but its references not looked up yet.
 pub(crate) struct Draft {
     pub kind: &'static EntityKind,
     pub id: Uuid,
+    /// Whether the document said the identity itself.
+    pub given_id: bool,
     pub json: Map<String, Value>,
     pub place: Place,
     pub expires_at: Option<u64>,
@@ -192,16 +198,18 @@ impl Reader<'_> {
             .filter_map(|child| Some((child, entity.remove(child.name)?)))
             .collect();
         let given = Value::Object(entity.clone());
-        let expires_at = ttl(kind, &mut entity).map(|ttl| self.context.now.saturating_add(ttl));
         if kind.name == "routes" {
             format::migrate_route(&self.version, &mut entity);
         }
-        let references = references(kind, &mut entity, parent);
-        let id = identity(kind, &entity, &references);
-        entity.insert("id".to_owned(), json!(id));
-        match self.complete(kind, entity) {
-            Ok(json) => {
-                self.drafts.push(Draft { kind, id, json, place: place.clone(), expires_at, references });
+        let (references, contradiction) = references(kind, &mut entity, parent);
+        let (id, given_id) = identity(kind, &entity, &references);
+        if !given_id && entity.get("id").is_none_or(Value::is_null) {
+            entity.insert("id".to_owned(), json!(id));
+        }
+        match self.complete(kind, entity, contradiction) {
+            Ok(Complete { json, ttl }) => {
+                let expires_at = ttl.map(|ttl| self.context.now.saturating_add(ttl));
+                self.drafts.push(Draft { kind, id, given_id, json, place: place.clone(), expires_at, references });
             }
             Err(violations) => {
                 let key = kind.endpoint_key.and_then(|key| given.get(key)?.as_str().map(str::to_owned));
@@ -218,20 +226,19 @@ impl Reader<'_> {
     fn complete(
         &self,
         kind: &'static EntityKind,
-        mut entity: Map<String, Value>,
-    ) -> Result<Map<String, Value>, Violations> {
-        if kind.name == "routes" && !entity.contains_key("strip_path") && is_grpc(&entity) {
-            entity.insert("strip_path".to_owned(), json!(false));
+        entity: Map<String, Value>,
+        contradiction: Option<&'static str>,
+    ) -> Result<Complete, Violations> {
+        let mut read = complete(kind, self.context.catalog, entity);
+        if let Some(field) = contradiction {
+            let mut found = read.err().unwrap_or_default();
+            found.add(field, "value must be null");
+            return Err(found);
         }
-        let mut value = Value::Object(entity);
-        let mut found = kind.record.read(&mut value).err().unwrap_or_default();
-        let Value::Object(mut entity) = value else { return Err(found) };
-        if kind.name == "plugins" {
-            validate::plugin_config(&mut entity, self.context.catalog, &mut found);
+        if let Ok(complete) = &mut read {
+            self.fill(kind, &mut complete.json)?;
         }
-        found.into_result()?;
-        self.fill(kind, &mut entity)?;
-        Ok(entity)
+        read
     }
 
     fn fill(&self, kind: &'static EntityKind, entity: &mut Map<String, Value>) -> Result<(), Violations> {
@@ -263,7 +270,7 @@ impl Reader<'_> {
         match kind.name {
             "targets" => {
                 if let Some((host, port)) = target::split(&text(entity, "target")) {
-                    entity.insert("target".to_owned(), json!(format!("{host}:{port}")));
+                    entity.insert("target".to_owned(), json!(target::join(host, port)));
                 }
             }
             "ca_certificates" => {
@@ -296,34 +303,23 @@ fn pem_body(pem: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(letters).ok()
 }
 
-fn is_grpc(route: &Map<String, Value>) -> bool {
-    let protocols = route.get("protocols").and_then(Value::as_array).into_iter().flatten();
-    protocols.filter_map(Value::as_str).any(|protocol| protocol.starts_with("grpc"))
-}
-
-/// An API key may be given for a time only.
-fn ttl(kind: &EntityKind, entity: &mut Map<String, Value>) -> Option<u64> {
-    match (kind.name, entity.get("ttl").and_then(Value::as_u64)) {
-        ("keyauth_credentials", Some(ttl)) if ttl <= 100_000_000 => {
-            entity.remove("ttl");
-            (ttl > 0).then_some(ttl)
-        }
-        _ => None,
-    }
-}
+/// The references of an entity, and a field that contradicts where it is nested.
+type References = (Vec<(&'static str, Wanted)>, Option<&'static str>);
 
 /// Takes the references out, to be looked up when every entity is known. What is left in the entity is
 /// an identity of the right form, so that the schema has nothing to say about it.
-fn references(
-    kind: &EntityKind,
-    entity: &mut Map<String, Value>,
-    parent: Option<&Parent>,
-) -> Vec<(&'static str, Wanted)> {
-    let mut wanted = Vec::new();
+fn references(kind: &EntityKind, entity: &mut Map<String, Value>, parent: Option<&Parent>) -> References {
+    let (mut wanted, mut contradiction) = (Vec::new(), None);
     for (field, target) in kind.references() {
-        let given = match parent {
-            Some(parent) if kind.reference_to(parent.kind.name) == Some(field) => Some(Wanted::Id(parent.id)),
-            _ => entity.get(field).and_then(|value| named(target, value)),
+        let nested = parent.filter(|parent| kind.reference_to(parent.kind.name) == Some(field));
+        let given = match nested {
+            Some(parent) => {
+                if entity.get(field).is_some_and(|value| !value.is_null()) {
+                    contradiction = Some(field);
+                }
+                Some(Wanted::Id(parent.id))
+            }
+            None => entity.get(field).and_then(|value| named(target, value)),
         };
         if let Some(given) = given {
             let id = match given {
@@ -334,44 +330,48 @@ fn references(
             wanted.push((field, given));
         }
     }
-    wanted
+    (wanted, contradiction)
 }
 
-/// `name`, `{id: ...}` or `{name: ...}`.
+/// `name`, `{id: ...}` or `{name: ...}`. A bare text may be either, and is looked up as both.
 fn named(target: &str, value: &Value) -> Option<Wanted> {
-    let by_key = |text: &str| match Uuid::try_parse(text) {
-        Ok(id) => Wanted::Id(id),
-        Err(_) => Wanted::Key(text.to_owned()),
-    };
     match value {
-        Value::String(text) => Some(by_key(text)),
+        Value::String(text) => Some(Wanted::Key(text.to_owned())),
         Value::Object(map) => {
-            let key = entity::kind(target).and_then(|kind| kind.endpoint_key);
-            ["id"].into_iter().chain(key).find_map(|field| map.get(field)).and_then(Value::as_str).map(by_key)
+            if let Some(id) = map.get("id").and_then(Value::as_str) {
+                return strict_uuid(id).map(Wanted::Id);
+            }
+            let key = entity::kind(target).and_then(|kind| kind.endpoint_key)?;
+            map.get(key).and_then(Value::as_str).map(|name| Wanted::Key(name.to_owned()))
         }
         _ => None,
     }
 }
 
-/// The identity given, or the one that Kong derives.
-fn identity(kind: &EntityKind, entity: &Map<String, Value>, references: &[(&'static str, Wanted)]) -> Uuid {
-    if let Some(id) = entity.get("id").and_then(Value::as_str).and_then(|id| Uuid::try_parse(id).ok()) {
-        return id;
+/// The hyphenated form and no other, as Kong takes it.
+pub(crate) fn strict_uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|_| text.len() == 36)
+}
+
+/// The identity given, or the one that Kong derives; and whether it was given.
+fn identity(kind: &EntityKind, entity: &Map<String, Value>, references: &[(&'static str, Wanted)]) -> (Uuid, bool) {
+    if let Some(id) = entity.get("id").and_then(Value::as_str).and_then(strict_uuid) {
+        return (id, true);
     }
-    // Targets of the same address stand in many upstreams: only kinds whose key is unique go by it.
-    let unique_key =
-        kind.endpoint_key.filter(|key| kind.record.field(key).is_some_and(|f| f.has(&schema::Rule::Unique)));
-    if let Some(key) = unique_key.and_then(|field| entity.get(field)).and_then(Value::as_str) {
-        return id::derived(kind.name, key);
-    }
-    if kind.composite_key.is_empty() {
-        return Uuid::new_v4();
-    }
-    let part = |field: &&str| match references.iter().find(|(name, _)| name == field) {
+    let part = |field: &str| match references.iter().find(|(name, _)| *name == field) {
         Some((_, Wanted::Id(id))) => id.to_string(),
         Some((_, Wanted::Key(key))) => key.clone(),
-        None => entity.get(*field).and_then(Value::as_str).unwrap_or_default().to_owned(),
+        None => entity.get(field).and_then(Value::as_str).unwrap_or_default().to_owned(),
     };
-    let parts: Vec<String> = kind.composite_key.iter().map(part).collect();
-    id::derived(kind.name, &format!("{}:{}", kind.name, parts.join(":")))
+    if let Some(key) = kind.endpoint_key.filter(|key| entity.get(*key).is_some_and(Value::is_string)) {
+        let unique = kind.record.field(key).is_some_and(|field| field.has(&schema::Rule::Unique));
+        // A target's address is unique within its upstream only, so both make its identity.
+        let name = if unique { part(key) } else { format!("{}:{}", part(key), part("upstream")) };
+        return (id::derived(kind.name, &name), false);
+    }
+    if kind.composite_key.is_empty() {
+        return (Uuid::new_v4(), false);
+    }
+    let parts: Vec<String> = kind.composite_key.iter().map(|field| part(field)).collect();
+    (id::derived(kind.name, &format!("{}:{}", kind.name, parts.join(":"))), false)
 }

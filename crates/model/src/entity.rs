@@ -20,6 +20,8 @@ pub struct EntityKind {
     pub unique_together: &'static [&'static [&'static str]],
     /// The fields that an identity is derived from where there is no endpoint key.
     pub composite_key: &'static [&'static str],
+    /// Whether an entity may be given for a time only (`ttl`).
+    pub has_ttl: bool,
     pub record: Record,
 }
 
@@ -95,6 +97,7 @@ fn entity<T: Schema>(name: &'static str, singular: &'static str) -> EntityKind {
         endpoint_key: None,
         unique_together: &[],
         composite_key: &[],
+        has_ttl: matches!(name, "keyauth_credentials" | "oauth2_tokens"),
         record: T::record(),
     }
 }

@@ -13,8 +13,10 @@ pub(crate) fn migrate_route(version: &str, route: &mut Map<String, Value>) {
     for path in route.get_mut("paths").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Value::String(text) = path {
             let plain = |c: char| c.is_ascii_alphanumeric() || "._~/%-".contains(c);
-            if text.starts_with('/') && !text.chars().all(plain) {
-                text.insert(0, '~');
+            match text.chars().all(plain) {
+                true => *text = router::normalize(text).into_owned(),
+                false if text.starts_with('/') => text.insert(0, '~'),
+                false => {}
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Everything that is wrong with a declarative document, in the shapes that people and tools read.
 
 use crate::document::Node;
-use schema::{Map, Value, Violations, json};
+use crate::entity::{EntityKind, KINDS};
+use schema::{Field, Map, Rule, Value, Violations, json};
 use std::fmt;
 
 /// Where in a document an entity stands: `services`, 0, `routes`, 1.
@@ -70,6 +71,7 @@ impl Invalid {
     /// The `flattened_errors` of Kong's error, as its ingress controller reads them.
     pub fn flattened(&self) -> Vec<Value> {
         let flat = |offence: &Offence| {
+            let kind = KINDS.iter().find(|kind| kind.singular == offence.entity_type);
             let errors: Vec<Value> = offence
                 .violations
                 .flat()
@@ -91,7 +93,7 @@ impl Invalid {
                     out.insert(key.to_owned(), value.clone());
                 }
             }
-            out.insert("entity".to_owned(), redacted(&offence.entity));
+            out.insert("entity".to_owned(), shown(kind, &offence.entity));
             out.insert("errors".to_owned(), json!(errors));
             Value::Object(out)
         };
@@ -133,27 +135,24 @@ fn slot<'a>(mut fields: &'a mut Value, place: &Place) -> Option<&'a mut Value> {
     Some(fields)
 }
 
-/// The entity for an error message, with every text that may be a secret left out.
-fn redacted(entity: &Value) -> Value {
-    const SECRETS: &[&str] = &[
-        "key",
-        "secret",
-        "password",
-        "client_secret",
-        "access_token",
-        "refresh_token",
-        "key_alt",
-        "jwk",
-        "pem",
-        "config",
-    ];
-    match entity {
-        Value::Object(map) => Value::Object(
-            map.iter()
-                .filter(|(name, _)| !SECRETS.contains(&name.as_str()))
-                .map(|(n, v)| (n.clone(), v.clone()))
-                .collect(),
-        ),
-        other => other.clone(),
-    }
+/// The entity for an error message: what its kind knows and holds no secret. Of the rest, only the names
+/// are shown, for a secret under a wrong name is a secret all the same.
+fn shown(kind: Option<&EntityKind>, entity: &Value) -> Value {
+    let (Some(kind), Value::Object(map)) = (kind, entity) else { return Value::Null };
+    let value = |(name, value): (&String, &Value)| {
+        let known = kind.record.field(name).filter(|field| is_shown(field));
+        let scalar = value.as_str().is_none_or(|text| text.len() <= 256 && !text.contains("-----"));
+        let value = match known {
+            Some(_) if scalar && !value.is_object() => value.clone(),
+            _ => Value::from("[not shown]"),
+        };
+        (name.clone(), value)
+    };
+    Value::Object(map.iter().map(value).collect())
+}
+
+/// Whether a field can hold no secret: neither by its mark, nor as a credential's own value.
+fn is_shown(field: &Field) -> bool {
+    const CREDENTIALS: &[&str] = &["key", "secret", "access_token", "refresh_token", "password"];
+    !field.has(&Rule::Encrypted) && !field.has(&Rule::Referenceable) && !CREDENTIALS.contains(&field.name)
 }

@@ -4,6 +4,7 @@
 //! complete rows with resolved references, or every violation at once; nothing in between.
 
 pub mod certificate;
+mod complete;
 pub mod configuration;
 pub mod consumer;
 pub mod credential;
@@ -20,9 +21,10 @@ pub mod service;
 pub mod target;
 pub mod text;
 pub mod upstream;
-pub mod validate;
+mod validate;
 pub mod vault;
 
+pub use complete::{Complete, complete, record};
 pub use configuration::{Configuration, Row};
 pub use entity::EntityKind;
 pub use invalid::Invalid;

@@ -73,7 +73,7 @@ pub struct Route {
     #[schema(each(pattern(&PATH_START), pattern(&text::NO_EMPTY_SEGMENTS), format(path)))]
     pub paths: Option<Vec<String>>,
     /// Header values, compared without case; a sole value may be a regular expression (`~*^v[12]$`).
-    #[schema(keys(pattern(&NOT_HOST), format(text::header_name)))]
+    #[schema(keys(pattern(&NOT_HOST), format(text::header_name)), each(each(format(header_value))))]
     pub headers: Option<BTreeMap<String, Vec<String>>>,
     /// Order among routes with a regular expression; the greater one is tried first.
     #[schema(default = 0)]
@@ -101,13 +101,6 @@ pub struct Endpoint {
 pub enum PathHandling {
     V0,
     V1,
-}
-
-impl Route {
-    /// Whether the route carries byte streams or datagrams instead of requests.
-    pub fn is_stream(&self) -> bool {
-        self.protocols.iter().any(|protocol| protocol.is_stream())
-    }
 }
 
 const FAMILIES: &[&[&str]] = &[&["http", "https"], &["tcp", "tls", "udp"], &["tls_passthrough"], &["grpc", "grpcs"]];
@@ -167,6 +160,13 @@ fn host(text: &str) -> Result<(), String> {
     let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     let name_fits = text::is_ip(name) || text::is_host_name(&name.replace('*', "a"));
     if port_fits && name_fits { Ok(()) } else { Err(format!("invalid hostname: {text}")) }
+}
+
+fn header_value(text: &str) -> Result<(), String> {
+    match text.strip_prefix("~*").map(regex::Regex::new) {
+        Some(Err(error)) => Err(format!("invalid regex: '{text}' ({})", reason(&error))),
+        _ => Ok(()),
+    }
 }
 
 fn path(text: &str) -> Result<(), String> {

@@ -97,17 +97,6 @@ pub enum Protocol {
     Udp,
 }
 
-impl Protocol {
-    pub fn is_tls(self) -> bool {
-        matches!(self, Protocol::Https | Protocol::Grpcs | Protocol::Tls)
-    }
-
-    /// Carries a byte stream or datagrams instead of requests.
-    pub fn is_stream(self) -> bool {
-        matches!(self, Protocol::Tcp | Protocol::Tls | Protocol::TlsPassthrough | Protocol::Udp)
-    }
-}
-
 /// `url` stands for `protocol`, `host`, `port` and `path`.
 fn url(service: &mut Map<String, Value>) -> Result<(), Violations> {
     let url = match service.remove("url") {
@@ -115,6 +104,8 @@ fn url(service: &mut Map<String, Value>) -> Result<(), Violations> {
         Some(Value::String(url)) => url,
         Some(_) => return Err(Violations::field("url", "expected a string")),
     };
+    // The part after `?` or `#` is no part of a service's address, and Kong drops it.
+    let url = url.split(['?', '#']).next().unwrap_or_default();
     let Some((protocol, rest)) = url.split_once("://") else {
         return Err(Violations::field("url", "missing scheme: expected, say, http://host:port/path"));
     };
@@ -122,6 +113,10 @@ fn url(service: &mut Map<String, Value>) -> Result<(), Violations> {
         Some(slash) => (&rest[..slash], Some(&rest[slash..])),
         None => (rest, None),
     };
+    if authority.contains('@') {
+        // Not repeated: what stands before the @ is a password.
+        return Err(Violations::field("url", "must not hold a user name or password; plugins send credentials"));
+    }
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (authority, None),

@@ -38,9 +38,18 @@ pub const DEFAULT_PORT: u16 = 8000;
 pub fn split(target: &str) -> Option<(&str, u16)> {
     let (host, port) = match target.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()?),
+        // An IPv6 address without brackets has no room for a port.
         _ => (target, DEFAULT_PORT),
     };
     (text::is_ip(host) || text::is_host_name(host)).then_some((host, port))
+}
+
+/// A target as it is kept: always with a port, IPv6 in brackets.
+pub fn join(host: &str, port: u16) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
 }
 
 fn address(text: &str) -> Result<(), String> {

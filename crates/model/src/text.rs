@@ -42,7 +42,11 @@ pub fn host(text: &str) -> Result<(), String> {
     {
         return Err("must not have a port".to_owned());
     }
-    if is_host_name(text) { Ok(()) } else { Err(format!("invalid value: {text}")) }
+    match is_host_name(text) {
+        true => Ok(()),
+        // What stands before an @ may be a password.
+        false => Err(format!("invalid value: {}", text.rsplit('@').next().unwrap_or_default())),
+    }
 }
 
 /// A server name as TLS clients send it: a host name, never an address, with at most one wildcard label.

@@ -1,18 +1,13 @@
 //! Rules over the whole set: references lead somewhere, names are unique, plugins exist and fit.
 
-use crate::declarative::{Broken, Draft, Wanted};
+use crate::declarative::{Broken, Draft, Wanted, strict_uuid};
 use crate::invalid::{Invalid, Offence};
-use schema::{Catalog, Map, Value, Violations, json};
+use schema::{Value, Violations, json};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// All drafts with their references filled in, or everything that is wrong.
-pub(crate) fn whole(
-    mut drafts: Vec<Draft>,
-    broken: &[Broken],
-    mut invalid: Invalid,
-    catalog: &Catalog,
-) -> Result<Vec<Draft>, Invalid> {
+pub(crate) fn whole(mut drafts: Vec<Draft>, broken: &[Broken], mut invalid: Invalid) -> Result<Vec<Draft>, Invalid> {
     let index = Index::new(&drafts, broken);
     let mut found: Vec<Violations> = drafts.iter().map(|_| Violations::default()).collect();
     for (draft, found) in drafts.iter_mut().zip(&mut found) {
@@ -21,7 +16,6 @@ pub(crate) fn whole(
     uniqueness(&drafts, &mut found);
     for (draft, found) in drafts.iter().zip(&mut found) {
         match draft.kind.name {
-            "plugins" => placement(draft, catalog, found),
             "routes" | "services" => carried(draft, found),
             _ => {}
         }
@@ -60,7 +54,10 @@ impl Index {
             };
             let (id, named) = match wanted {
                 Wanted::Id(id) => (self.ids.get(&(target, *id)).map(|(_, id)| *id), id.to_string()),
-                Wanted::Key(key) => (self.keys.get(&(target, key.clone())).copied(), key.clone()),
+                Wanted::Key(key) => {
+                    let by_id = || strict_uuid(key).filter(|id| self.ids.contains(&(target, *id)));
+                    (self.keys.get(&(target, key.clone())).copied().or_else(by_id), key.clone())
+                }
             };
             match id {
                 Some(id) => {
@@ -88,7 +85,10 @@ fn uniqueness(drafts: &[Draft], found: &mut [Violations]) {
                 found.add_entity(text);
             }
         };
-        claim("primary key", draft.id.to_string());
+        // An identity derived from a name is told by the name.
+        if draft.given_id {
+            claim("primary key", draft.id.to_string());
+        }
         for field in kind.unique_fields() {
             if let Some(value) = draft.json.get(field.name).and_then(Value::as_str) {
                 // A secret must not be read off an error message.
@@ -123,50 +123,10 @@ fn shown(field: &str, kind: &str, value: &str) -> String {
     }
 }
 
-/// Reads a plugin's `config` against the plugin's own schema.
-pub(crate) fn plugin_config(plugin: &mut Map<String, Value>, catalog: &Catalog, found: &mut Violations) {
-    let Some(name) = plugin.get("name").and_then(Value::as_str) else { return };
-    let Some(schema) = catalog.plugin(name) else {
-        let text = format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
-        return found.add("name", text);
-    };
-    let mut config = match plugin.remove("config") {
-        None | Some(Value::Null) => json!({}),
-        Some(config) => config,
-    };
-    if let Err(mut violations) = schema.config.read(&mut config) {
-        // Rules over several options belong to the plugin as a whole.
-        let fields = violations.to_json();
-        let entity = fields.get("@entity").and_then(Value::as_array).cloned().unwrap_or_default();
-        entity.iter().filter_map(Value::as_str).for_each(|text| found.add_entity(text));
-        violations = Violations::default();
-        for (name, violation) in fields.as_object().into_iter().flatten().filter(|(name, _)| *name != "@entity") {
-            violations.add(name, violation.clone());
-        }
-        if !violations.is_empty() {
-            found.merge(violations.under("config"));
-        }
-    }
-    plugin.insert("config".to_owned(), config);
-}
-
-fn placement(draft: &Draft, catalog: &Catalog, found: &mut Violations) {
-    let Some(schema) = draft.json.get("name").and_then(Value::as_str).and_then(|name| catalog.plugin(name)) else {
-        return;
-    };
-    let on_consumer = draft.json.get("consumer").is_some_and(|consumer| !consumer.is_null());
-    if on_consumer && !schema.on_consumer {
-        found.add("consumer", "value must be null");
-    }
-}
-
 /// What the gate does not carry is refused by name: half a gate would be worse than none.
 fn carried(draft: &Draft, found: &mut Violations) {
     const CARRIED: &[&str] = &["http", "https"];
-    let name = || match draft.json.get("name").and_then(Value::as_str) {
-        Some(name) => name.to_owned(),
-        None => draft.id.to_string(),
-    };
+    let name = || draft.json.get("name").and_then(Value::as_str).unwrap_or("without a name");
     let protocols = draft.json.get("protocols").and_then(Value::as_array).into_iter().flatten();
     let other: Vec<&str> = protocols.filter_map(Value::as_str).filter(|protocol| !CARRIED.contains(protocol)).collect();
     if let (Some(first), "routes") = (other.first(), draft.kind.name) {

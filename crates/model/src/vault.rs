@@ -95,16 +95,20 @@ impl Vaults {
         let (inner, query) = inner.split_once('?').unwrap_or((inner, ""));
         let (vault, name) = inner.split_once('/').ok_or_else(|| unresolved("it names no secret"))?;
         let (name, key) = name.split_once('/').map_or((name, None), |(name, key)| (name, Some(key)));
-        let prefix = match query.split('&').find_map(|pair| pair.strip_prefix("prefix=")) {
-            Some(prefix) => prefix,
-            None if vault == "env" => "",
-            None => self.prefixes.get(vault).ok_or_else(|| unresolved("there is no such vault"))?,
+        let own = match vault {
+            "env" => "",
+            vault => self.prefixes.get(vault).ok_or_else(|| unresolved("there is no such vault"))?,
         };
+        let prefix = query.split('&').find_map(|pair| pair.strip_prefix("prefix=")).unwrap_or(own);
         let variable = format!("{prefix}{name}").to_uppercase().replace('-', "_");
         let value = self
             .environment
             .get(&variable)
             .ok_or_else(|| unresolved(&format!("the environment variable {variable} is not set")))?;
+        // An empty secret opens a door.
+        if value.is_empty() {
+            return Err(unresolved(&format!("the environment variable {variable} is empty")));
+        }
         match key {
             None => Ok(value.clone()),
             Some(key) => serde_json::from_str::<Value>(value)
@@ -132,6 +136,10 @@ mod tests {
         check("{vault://env/api-key}", Ok("k1"));
         check("{vault://mine/db/user}", Ok("u"));
         check("{vault://env/key?prefix=api_}", Ok("k1"));
+        check(
+            "{vault://aws/key?prefix=api_}",
+            Err("cannot resolve {vault://aws/key?prefix=api_}: there is no such vault"),
+        );
         check("{vault://env/x}", Err("cannot resolve {vault://env/x}: the environment variable X is not set"));
         check("{vault://aws/x}", Err("cannot resolve {vault://aws/x}: there is no such vault"));
         check("{vault://env}", Err("cannot resolve {vault://env}: it names no secret"));

@@ -88,10 +88,10 @@ fn every_violation_is_found_with_its_line() {
 #[test]
 fn references_must_lead_somewhere() {
     refused(
-        "routes:\n- {paths: [/], service: ghost}\nplugins:\n- {name: key-auth, consumer: ghost}\n",
+        "routes:\n- {paths: [/], service: ghost}\nplugins:\n- {name: key-auth, service: ghost}\n",
         &[
             "3: routes.1.service: invalid reference 'service: ghost' (no such entry in 'services')",
-            "5: plugins.1.consumer: invalid reference 'consumer: ghost' (no such entry in 'consumers')",
+            "5: plugins.1.service: invalid reference 'service: ghost' (no such entry in 'services')",
         ],
     );
     // What is wrong itself is not blamed once more at everything that refers to it.
@@ -105,12 +105,7 @@ fn references_must_lead_somewhere() {
 fn names_are_unique_and_secrets_stay_secret() {
     refused(
         "services: [{name: a, host: h}, {name: a, host: i}]",
-        &[
-            "2: services.2: uniqueness violation: 'services' entity with primary key set to '3a3c3a3c' already declared"
-                .replace("3a3c3a3c", &model::id::derived("services", "a").to_string())
-                .as_str(),
-            "2: services.2: uniqueness violation: 'services' entity with name set to 'a' already declared",
-        ],
+        &["2: services.2: uniqueness violation: 'services' entity with name set to 'a' already declared"],
     );
     let found = read(
         "_format_version: \"3.0\"\nconsumers:\n- username: a\n  keyauth_credentials: [{key: hush}]\n- username: b\n  keyauth_credentials: [{key: hush}]",
@@ -211,10 +206,11 @@ fn secrets_come_from_vaults_and_only_from_them() {
     assert_eq!(secret(&configuration).unwrap(), "from-the-environment");
     // What is shown is the reference, not what it stands for.
     assert_eq!(configuration.rows("jwt_secrets")[0].json["secret"], json!("{vault://env/secret}"));
-    let missing = secret(&read(&text("absent")).unwrap()).err().unwrap();
     assert_eq!(
-        missing.message(),
-        "schema violation (secret: cannot resolve {vault://env/absent}: the environment variable ABSENT is not set)"
+        read(&text("absent")).err().unwrap(),
+        [
+            "2: consumers.1.jwt_secrets.1.secret: cannot resolve {vault://env/absent}: the environment variable ABSENT is not set"
+        ]
     );
 }
 

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
@@ -45,6 +45,9 @@ pub enum HeadError {
     /// Not exactly one `chunked`, or not HTTP/1.1.
     #[error("the transfer encoding is not supported")]
     TransferEncoding,
+    /// More than one Authorization: the gate would verify one, and the service might read the other.
+    #[error("there is more than one Authorization header")]
+    AuthorizationRepeated,
     /// Not exactly one number, or beside a transfer encoding.
     #[error("the content length is malformed")]
     ContentLength,
@@ -61,6 +64,7 @@ impl HeadError {
             | Self::HostMalformed
             | Self::HostDiffers
             | Self::TransferEncoding
+            | Self::AuthorizationRepeated
             | Self::ContentLength => StatusCode::BAD_REQUEST,
         }
     }
@@ -75,6 +79,9 @@ pub fn check(parts: &Parts) -> Result<Authority<'_>, HeadError> {
     }
     check_target(&parts.method, &parts.uri)?;
     check_framing(parts.version, &parts.headers)?;
+    if parts.headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+        return Err(HeadError::AuthorizationRepeated);
+    }
     find_authority(parts)
 }
 

@@ -49,15 +49,15 @@ impl Authenticator for BasicAuth {
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
         for header in [PROXY_AUTHORIZATION, AUTHORIZATION] {
             let Some((username, password)) = credentials(exchange, &header) else { continue };
-            let Some(found) = exchange.registry().basic(&username, &password) else { break };
-            let identity = Identity {
-                consumer: Some(found.consumer.clone()),
-                credential: Some(Credential { identifier: found.identifier.clone() }),
-            };
             if self.hide_credentials {
                 exchange.request.headers.remove(header);
             }
-            return Ok(identity);
+            if let Some(found) = exchange.registry().basic(&username, &password) {
+                return Ok(Identity {
+                    consumer: Some(found.consumer.clone()),
+                    credential: Some(Credential { identifier: found.identifier.clone() }),
+                });
+            }
         }
         Err(Refusal::denied(Answer::error(StatusCode::UNAUTHORIZED, "Unauthorized")))
     }

@@ -116,7 +116,7 @@ impl Jwt {
         }
         let headers = &exchange.request.headers;
         for name in self.config.cookie_names.as_deref().unwrap_or_default() {
-            tokens.extend(balancer::cookie(headers, name));
+            tokens.extend(balancer::cookies(headers, name));
         }
         for name in self.config.header_names.as_deref().unwrap_or_default() {
             tokens.extend(bearer(headers, name));
@@ -162,11 +162,14 @@ impl Jwt {
     }
 }
 
-/// The token of the first such header (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = headers.get(name)?.to_str().ok()?.trim_start();
-    let (scheme, token) = value.split_once(char::is_whitespace)?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+/// The tokens of all such headers (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let schemes = values.filter_map(|value| value.trim_start().split_once(char::is_whitespace));
+    schemes
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim().to_owned())
+        .collect()
 }
 
 /// The value that names the credential.

@@ -3,17 +3,19 @@
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, StatusCode};
+use members::Members;
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
-use proxy::body::{Body, BufferError};
+use proxy::body::{Body, BodyError, BufferError};
 use proxy::identity::{Credential, Identity};
 use proxy::plugin::Fault;
 use proxy::query;
-use schema::{Map, Schema, Value, Violations};
+use schema::{Schema, Violations};
 use serde::Deserialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+mod members;
 mod multipart;
 
 /// Authenticates a consumer by an API key in a header, the query, or the body.
@@ -100,7 +102,7 @@ impl KeyAuth {
     /// The first key found: for each name, header before query before body. One that stands twice in the
     /// same place is refused: two readers could take different ones.
     async fn take_key(&self, exchange: &mut Exchange) -> Result<String, Refusal> {
-        let mut fields = match self.config.key_in_body {
+        let fields = match self.config.key_in_body {
             true => Fields::read(exchange).await?,
             false => Fields::None,
         };
@@ -120,7 +122,7 @@ impl KeyAuth {
                     break;
                 }
                 if self.config.hide_credentials {
-                    self.hide(exchange, name, &mut fields);
+                    self.hide(exchange, name, &fields);
                 }
                 return Ok(key);
             }
@@ -144,7 +146,7 @@ impl KeyAuth {
     }
 
     /// Takes the key out of every place where it may stand, so that the service cannot see any.
-    fn hide(&self, exchange: &mut Exchange, name: &Name, fields: &mut Fields) {
+    fn hide(&self, exchange: &mut Exchange, name: &Name, fields: &Fields) {
         exchange.request.headers.remove(&name.header);
         if let Some(arguments) = exchange.target.query.take() {
             exchange.target.query = Some(query::without(&arguments, &name.text)).filter(|left| !left.is_empty());
@@ -168,8 +170,8 @@ fn sole(mut values: impl Iterator<Item = String>) -> Result<Option<String>, Refu
 /// The fields of a body.
 enum Fields {
     None,
-    Form(Bytes),
-    Json(Map<String, Value>),
+    Form(String),
+    Json(Members),
     Multipart { body: Bytes, boundary: String },
 }
 
@@ -185,51 +187,44 @@ impl Fields {
             Ok(body) => body,
             Err(BufferError::TooLarge { .. }) => {
                 let answer = Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large");
-                return Err(Refusal::denied(answer));
+                return Err(Refusal::Final(Box::new(answer)));
+            }
+            Err(BufferError::Broken(BodyError::CallerStalled)) => {
+                return Err(Refusal::Final(Box::new(Answer::error(StatusCode::REQUEST_TIMEOUT, "Request timeout"))));
             }
             Err(BufferError::Broken(_)) => {
-                return Err(Refusal::denied(Answer::error(StatusCode::BAD_REQUEST, "Bad request")));
+                return Err(Refusal::Final(Box::new(Answer::error(StatusCode::BAD_REQUEST, "Bad request"))));
             }
         };
         Ok(match media.as_str() {
-            "application/json" => match serde_json::from_slice(&body) {
-                Ok(Value::Object(fields)) => Fields::Json(fields),
-                _ => Fields::None,
-            },
+            "application/json" => serde_json::from_slice(&body).map_or(Fields::None, Fields::Json),
             "multipart/form-data" => match multipart::boundary(&content_type) {
                 Some(boundary) => Fields::Multipart { body, boundary },
                 None => Fields::None,
             },
-            _ => Fields::Form(body),
+            // Forms are ASCII; what is not is none, and stays as it is.
+            _ => String::from_utf8(body.to_vec()).map_or(Fields::None, Fields::Form),
         })
     }
 
     fn get(&self, name: &str) -> Result<Option<String>, Refusal> {
         match self {
             Fields::None => Ok(None),
-            Fields::Form(body) => sole(query::values(&String::from_utf8_lossy(body), name)),
-            Fields::Json(fields) => match fields.get(name) {
-                Some(Value::String(key)) => sole(std::iter::once(key.clone())),
-                Some(Value::Array(_)) => Err(unauthorized("Duplicate API key found")),
-                _ => Ok(None),
-            },
+            Fields::Form(form) => sole(query::values(form, name)),
+            Fields::Json(members) => sole(members.texts(name)),
             Fields::Multipart { body, boundary } => sole(multipart::values(body, boundary, name).into_iter()),
         }
     }
 
     /// The body without a field; `None` where it has no such field.
-    fn without(&mut self, name: &str) -> Option<Bytes> {
+    fn without(&self, name: &str) -> Option<Bytes> {
         match self {
             Fields::None => None,
-            Fields::Form(body) => {
-                let form = String::from_utf8_lossy(body).into_owned();
-                query::values(&form, name).next()?;
-                Some(Bytes::from(query::without(&form, name)))
+            Fields::Form(form) => {
+                query::values(form, name).next()?;
+                Some(Bytes::from(query::without(form, name)))
             }
-            Fields::Json(fields) => {
-                fields.remove(name)?;
-                Some(Bytes::from(Value::Object(fields.clone()).to_string()))
-            }
+            Fields::Json(members) => members.without(name).map(Bytes::from),
             Fields::Multipart { body, boundary } => multipart::without(body, boundary, name),
         }
     }
@@ -278,12 +273,12 @@ mod tests {
         let form = ["POST /", "content-type: application/x-www-form-urlencoded", "", "apikey=k1&x=1"];
         let kept = format!("service\ncontent-length: 3\ncontent-type: application/x-www-form-urlencoded\n{ANN}\n\nx=1");
         check(NAME, config.clone(), &form, &kept).await;
-        let json = ["POST /", "content-type: application/json", "", "{\"apikey\":\"k1\",\"x\":1}"];
+        let json = ["POST /", "content-type: application/json", "", "{\"apikey\":\"k1\",\"x\":1.10}"];
         check(
             NAME,
             config,
             &json,
-            &format!("service\ncontent-length: 7\ncontent-type: application/json\n{ANN}\n\n{{\"x\":1}}"),
+            &format!("service\ncontent-length: 10\ncontent-type: application/json\n{ANN}\n\n{{\"x\":1.10}}"),
         )
         .await;
     }

@@ -31,7 +31,7 @@ pub fn of(configuration: &Configuration) -> Vec<Caution> {
         }
     }
     for (row, plugin) in configuration.typed::<PluginRow>("plugins") {
-        let Ok(plugin) = plugin else { continue };
+        let Some(plugin) = plugin.ok().filter(|plugin| plugin.enabled) else { continue };
         for text in of_plugin(&plugin, configuration) {
             caution(row, text);
         }
@@ -59,6 +59,10 @@ fn of_plugin(plugin: &PluginRow, configuration: &Configuration) -> Vec<String> {
         texts.push("key_in_query: true: keys in URLs end in the logs of other systems".to_owned());
     }
     if plugin.name == "jwt" {
+        let in_query = config.get("uri_param_names").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
+        if in_query {
+            texts.push("uri_param_names: tokens in URLs end in the logs of other systems".to_owned());
+        }
         let verified = config.get("claims_to_verify").and_then(Value::as_array);
         if !verified.is_some_and(|claims| claims.iter().any(|claim| claim == "exp")) {
             texts.push("claims_to_verify lacks exp: a token that was good once is good for ever".to_owned());

@@ -1,7 +1,7 @@
 //! The running gate: the configuration in force, and how it is replaced.
 
 use crate::report;
-use admin::{Connections, Document, Facts};
+use admin::{Connections, Facts};
 use model::document::Node;
 use model::vault::Vaults;
 use model::{Configuration, Invalid, declarative};
@@ -107,10 +107,6 @@ impl Gate {
         tracing::info!(hash = configuration.hash, "loaded {}", report::summary(&configuration));
         configuration
     }
-
-    fn context(&self) -> declarative::Context<'_> {
-        context(&self.catalog, &self.environment)
-    }
 }
 
 /// Text to plan.
@@ -157,23 +153,8 @@ impl admin::Gate for Handle {
         &self.0.catalog
     }
 
-    fn load(&self, document: Document) -> Result<Arc<Configuration>, Invalid> {
-        match document {
-            Document::Text(text) => self.0.swap_text(&text).map_err(|(invalid, _)| invalid),
-            Document::Value(value) => {
-                let _one = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
-                let hash = self.hash(&Document::Value(value.clone()));
-                let configuration = declarative::read_value(value, &hash, self.0.context())?;
-                Ok(self.0.swap(self.0.workshop.compile(Arc::new(configuration), now())?))
-            }
-        }
-    }
-
-    fn hash(&self, document: &Document) -> String {
-        match document {
-            Document::Text(text) => declarative::hash(text),
-            Document::Value(value) => declarative::hash(&value.to_string()),
-        }
+    fn load(&self, document: &str) -> Result<Arc<Configuration>, Invalid> {
+        self.0.swap_text(document).map_err(|(invalid, _)| invalid)
     }
 
     fn facts(&self) -> Facts {

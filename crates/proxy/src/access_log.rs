@@ -109,8 +109,9 @@ pub struct Pending {
 }
 
 impl Pending {
-    pub fn new(log: AccessLog, entry: Entry) -> Pending {
-        Pending { entry, log, sent_bytes: 0, complete: false }
+    /// `complete` says whether there is no body to wait for.
+    pub fn new(log: AccessLog, entry: Entry, complete: bool) -> Pending {
+        Pending { entry, log, sent_bytes: 0, complete }
     }
 
     fn json(&self) -> String {

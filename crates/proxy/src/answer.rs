@@ -83,6 +83,10 @@ pub enum UpstreamError {
     Request(http::Error),
     #[error("the caller's body broke off")]
     CallerGone,
+    #[error("the caller stopped sending its body")]
+    CallerStalled,
+    #[error("the service sent a transfer coding other than chunked")]
+    TransferCoding,
 }
 
 impl UpstreamError {
@@ -103,8 +107,10 @@ impl UpstreamError {
                 | ConnectError::Certificate { .. }
                 | ConnectError::Tls { .. },
             )
-            | UpstreamError::Broken(_) => nginx(StatusCode::BAD_GATEWAY, default),
+            | UpstreamError::Broken(_)
+            | UpstreamError::TransferCoding => nginx(StatusCode::BAD_GATEWAY, default),
             UpstreamError::CallerGone => nginx(StatusCode::BAD_REQUEST, default),
+            UpstreamError::CallerStalled => nginx(StatusCode::REQUEST_TIMEOUT, default),
             UpstreamError::Connect(ConnectError::Exhausted { .. }) | UpstreamError::Request(_) => {
                 nginx(StatusCode::INTERNAL_SERVER_ERROR, default)
             }

@@ -37,6 +37,8 @@ pub struct Options {
 pub enum Refusal {
     /// The caller's fault: the answer, and what follows scheme and realm in the challenge.
     Denied { answer: Box<Answer>, challenge: &'static str },
+    /// The request cannot be served at all, whoever sent it: not even as the anonymous consumer's.
+    Final(Box<Answer>),
     /// The gate's own fault, which never opens a door, not even the anonymous one.
     Fault(Fault),
 }
@@ -84,6 +86,7 @@ impl<A: Authenticator> Plugin for Authenticate<A> {
         let identity = match (self.authenticator.authenticate(exchange).await, &self.options.anonymous) {
             (Ok(identity), _) => identity,
             (Err(Refusal::Fault(fault)), _) => return Err(fault),
+            (Err(Refusal::Final(answer)), _) => return Ok(ControlFlow::Break(*answer)),
             (Err(Refusal::Denied { .. }), Some(anonymous)) => {
                 let consumer = exchange.registry().consumer(anonymous).cloned();
                 let consumer = consumer.ok_or_else(|| {

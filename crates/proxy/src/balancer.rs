@@ -105,49 +105,55 @@ impl Balancer {
         }
     }
 
-    /// Chooses a target for the `attempt`th try; each try gets another one where there are several.
-    pub fn choose(&self, exchange: &Exchange, attempt: usize) -> Option<Choice> {
-        let plain = |target: &Arc<Target>| Choice { target: target.clone(), set_cookie: None };
+    /// Chooses a target, other than those already tried as long as there are others.
+    pub fn choose(&self, exchange: &Exchange, tried: &[Arc<Target>]) -> Option<Choice> {
+        let fresh = |target: &Target| !tried.iter().any(|tried| std::ptr::eq(Arc::as_ptr(tried), target));
+        let any = !self.targets.iter().any(|target| fresh(target));
+        let eligible = |target: &Target| any || fresh(target);
         match self.algorithm {
-            Algorithm::RoundRobin => self.next_in_turn().map(plain),
-            Algorithm::ConsistentHashing => self.by_hash(exchange, attempt),
+            Algorithm::RoundRobin => self.next_in_turn(eligible),
+            Algorithm::ConsistentHashing => self.by_hash(exchange, eligible),
             Algorithm::LeastConnections => {
-                self.least(attempt, |target| (target.active.load(Relaxed) + 1) as f64 / f64::from(target.weight))
+                self.least(eligible, |target| (target.active.load(Relaxed) + 1) as f64 / f64::from(target.weight))
             }
-            Algorithm::Latency => self.least(attempt, |target| {
+            Algorithm::Latency => self.least(eligible, |target| {
                 let waiting = target.active.load(Relaxed) as f64 + 1.0;
                 target.latency_us.load(Relaxed) as f64 * waiting / f64::from(target.weight)
             }),
         }
     }
 
-    fn next_in_turn(&self) -> Option<&Arc<Target>> {
-        if self.total_weight == 0 {
-            return None;
-        }
-        let mut share = self.turn.fetch_add(1, Relaxed).wrapping_mul(self.stride) % self.total_weight;
-        self.targets.iter().find(|target| {
-            let weight = u64::from(target.weight);
-            let here = share < weight;
-            share = share.saturating_sub(weight);
-            here
-        })
+    fn next_in_turn(&self, eligible: impl Fn(&Target) -> bool) -> Option<Choice> {
+        let step = || {
+            let turn = self.turn.fetch_add(1, Relaxed) % self.total_weight;
+            let mut share = u128::from(turn) * u128::from(self.stride) % u128::from(self.total_weight);
+            self.targets.iter().find(|target| {
+                let weight = u128::from(target.weight);
+                let here = share < weight;
+                share = share.saturating_sub(weight);
+                here
+            })
+        };
+        let first = (self.total_weight > 0).then(step)??;
+        let target = match eligible(first) {
+            true => first,
+            false => self.targets.iter().find(|target| eligible(target))?,
+        };
+        Some(Choice { target: target.clone(), set_cookie: None })
     }
 
-    fn least(&self, attempt: usize, cost: impl Fn(&Target) -> f64) -> Option<Choice> {
-        let mut targets: Vec<&Arc<Target>> = self.targets.iter().collect();
+    fn least(&self, eligible: impl Fn(&Target) -> bool, cost: impl Fn(&Target) -> f64) -> Option<Choice> {
+        let count = self.targets.len();
         // Equals are taken in turn, or all cores would choose the same first target.
-        let turn = self.turn.fetch_add(1, Relaxed) as usize;
-        let by = turn.checked_rem(targets.len()).unwrap_or(0);
-        targets.rotate_left(by);
-        targets.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
-        let target = targets.get(attempt.checked_rem(targets.len())?)?;
-        Some(Choice { target: Arc::clone(target), set_cookie: None })
+        let turn = usize::try_from(self.turn.fetch_add(1, Relaxed)).unwrap_or_default().checked_rem(count)?;
+        let in_turn = self.targets.iter().cycle().skip(turn).take(count);
+        let target = in_turn.filter(|target| eligible(target)).min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
+        Some(Choice { target: target.clone(), set_cookie: None })
     }
 
     /// Rendezvous hashing: each target draws by hash of input and address, the longest draw wins. A target
     /// that comes or goes moves only its own share of the callers.
-    fn by_hash(&self, exchange: &Exchange, attempt: usize) -> Option<Choice> {
+    fn by_hash(&self, exchange: &Exchange, eligible: impl Fn(&Target) -> bool) -> Option<Choice> {
         let (input, set_cookie) = match self.inputs.iter().find_map(|input| input.value(exchange)) {
             Some(value) => (value, None),
             None => self.new_cookie(exchange)?,
@@ -158,9 +164,8 @@ impl Balancer {
             let uniform = (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64;
             -f64::from(target.weight) / uniform.max(f64::MIN_POSITIVE).ln()
         };
-        let mut targets: Vec<&Arc<Target>> = self.targets.iter().collect();
-        targets.sort_by(|a, b| draw(b).total_cmp(&draw(a)));
-        let target = targets.get(attempt.checked_rem(targets.len())?)?;
+        let targets = self.targets.iter().filter(|target| eligible(target));
+        let target = targets.max_by(|a, b| draw(a).total_cmp(&draw(b)))?;
         Some(Choice { target: Arc::clone(target), set_cookie })
     }
 
@@ -245,18 +250,21 @@ impl HashInput {
             HashInput::Ip => Some(exchange.caller.ip.to_string()),
             HashInput::Path => Some(exchange.target.raw_path.clone()),
             HashInput::Header(name) => headers.get(name)?.to_str().ok().map(str::to_owned),
-            HashInput::Cookie(name) => cookie(headers, name),
+            HashInput::Cookie(name) => cookies(headers, name).into_iter().next(),
             HashInput::Query(name) => query::values(exchange.target.query.as_deref()?, name).next(),
-            HashInput::Capture(name) => exchange.target.captures.get(name).cloned(),
+            HashInput::Capture(name) => {
+                let mut captures = exchange.target.captures.iter();
+                captures.find(|(key, _)| key == name).map(|(_, value)| value.clone())
+            }
         }
     }
 }
 
-/// The value of a cookie (RFC 6265 section 4.2).
-pub fn cookie(headers: &http::HeaderMap, name: &str) -> Option<String> {
+/// Every value of a cookie (RFC 6265 section 4.2): services differ in which of several they take.
+pub fn cookies(headers: &http::HeaderMap, name: &str) -> Vec<String> {
     let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).collect()
 }
 
 /// A number near 0.618 of `total` that has no divisor in common with it.

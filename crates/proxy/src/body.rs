@@ -6,7 +6,9 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use thiserror::Error;
+use tokio::time::Sleep;
 
 /// A body of a request or a response.
 #[derive(Default)]
@@ -16,7 +18,9 @@ pub enum Body {
     /// Bytes at hand.
     Full(Bytes),
     /// What the caller is sending.
-    Caller(Incoming),
+    Caller(CallerBody),
+    /// A body of which a part was taken and lost: it must never be taken for a whole one.
+    Lost,
     /// What the caller is sending, with an eye on how far it has gone.
     Watched(Box<WatchedBody>),
     /// What the service is sending.
@@ -30,6 +34,10 @@ pub enum BodyError {
     Broken(#[from] hyper::Error),
     #[error("the service sent nothing more within its read_timeout")]
     Stalled,
+    #[error("the caller sent nothing more for {} s", PATIENCE.as_secs())]
+    CallerStalled,
+    #[error("a part of the body is lost")]
+    Lost,
 }
 
 /// A body could not be held in memory.
@@ -41,14 +49,41 @@ pub enum BufferError {
     TooLarge { limit_bytes: usize },
 }
 
+/// How long a caller may take between two pieces of its body (nginx's `client_body_timeout`).
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a caller sends, as long as it keeps sending.
+pub struct CallerBody {
+    incoming: Incoming,
+    /// Made when the caller first lets us wait.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl CallerBody {
+    pub fn new(incoming: Incoming) -> CallerBody {
+        CallerBody { incoming, timer: None }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            self.timer = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::CallerStalled)))
+    }
+}
+
 impl Body {
-    /// Reads the body to its end and keeps it in its place, so that it can still be forwarded.
+    /// Reads the body to its end and keeps it in its place, so that it can still be forwarded. After an
+    /// error nothing can be forwarded any more.
     pub async fn buffer(&mut self, limit_bytes: usize) -> Result<Bytes, BufferError> {
         if let Body::Full(bytes) = self {
             return Ok(bytes.clone());
         }
+        let mut body = std::mem::replace(self, Body::Lost);
         let mut buffer = BytesMut::new();
-        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             if let Ok(data) = frame?.into_data() {
                 if buffer.len() + data.len() > limit_bytes {
                     return Err(BufferError::TooLarge { limit_bytes });
@@ -71,7 +106,8 @@ impl http_body::Body for Body {
             Body::Empty => Poll::Ready(None),
             Body::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Body::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Body::Caller(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Broken),
+            Body::Caller(body) => body.poll_frame(cx),
+            Body::Lost => Poll::Ready(Some(Err(BodyError::Lost))),
             Body::Watched(body) => Pin::new(body).poll_frame(cx),
             Body::Upstream(body) => Pin::new(body).poll_frame(cx),
         }
@@ -81,7 +117,8 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
-            Body::Caller(body) => body.is_end_stream(),
+            Body::Caller(body) => body.incoming.is_end_stream(),
+            Body::Lost => false,
             Body::Watched(body) => body.is_end_stream(),
             Body::Upstream(body) => body.is_end_stream(),
         }
@@ -91,7 +128,8 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Caller(body) => body.size_hint(),
+            Body::Caller(body) => body.incoming.size_hint(),
+            Body::Lost => SizeHint::default(),
             Body::Watched(body) => body.size_hint(),
             Body::Upstream(body) => body.size_hint(),
         }

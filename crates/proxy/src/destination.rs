@@ -15,6 +15,8 @@ pub struct Destination {
     /// What goes into `Host` where neither the caller's nor another is wanted: the port is left out where
     /// it is the scheme's own.
     pub authority: HeaderValue,
+    /// Whether its TLS name is the caller's choice.
+    pub named_by_caller: bool,
 }
 
 /// TLS towards a destination.
@@ -30,10 +32,15 @@ impl Destination {
     pub fn new(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> Destination {
         let authority = authority(host, port, tls.is_some());
         let tls = tls.map(|config| Tls { config, server_name: host.into() });
-        Destination { host: host.into(), port, tls, authority }
+        Destination { host: host.into(), port, tls, authority, named_by_caller: false }
     }
 
-    /// The same place under another name: TLS must be for the host that is asked for.
+    /// The same place under the name that a caller asked for: TLS must be for that name.
+    pub fn named_by_caller(&self, host: &str) -> Destination {
+        Destination { named_by_caller: true, ..self.named(host) }
+    }
+
+    /// The same place under another name.
     pub fn named(&self, host: &str) -> Destination {
         let tls = self.tls.as_ref().map(|tls| Tls { config: tls.config.clone(), server_name: host.into() });
         Destination { tls, ..self.clone() }

@@ -6,8 +6,8 @@ use crate::identity::{self, Identity};
 use crate::plan::{Plan, RoutePlan};
 use crate::registry::Registry;
 use crate::request_id::RequestId;
+use http::HeaderValue;
 use http::request::Parts;
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +26,7 @@ pub struct Exchange {
     /// Groups that authentication itself proved, apart from a consumer's.
     pub authenticated_groups: Option<Vec<String>>,
     /// What the correlation-id plugin chose, to be echoed to the caller.
-    pub correlation_id: Option<http::HeaderValue>,
+    pub correlation_id: Option<HeaderValue>,
     pub plan: Arc<Plan>,
     pub conduct: Arc<Conduct>,
 }
@@ -36,6 +36,8 @@ pub struct Exchange {
 pub struct Caller {
     /// The other end of the connection.
     pub peer: SocketAddr,
+    /// Its address as a header value, made once for all requests of the connection.
+    pub peer_header: HeaderValue,
     /// The caller's own address: the peer's, or what a trusted peer says.
     pub ip: IpAddr,
     /// Whether the peer's `X-Forwarded-*` headers are believed.
@@ -58,8 +60,6 @@ pub struct Target {
     pub host: String,
     /// The port asked for, if one was named.
     pub port: Option<u16>,
-    /// The host asked for with its port, as it goes on where the route preserves it.
-    pub authority: String,
     /// The path as the caller wrote it.
     pub raw_path: String,
     /// The path that goes to the service, with the service's own path before it.
@@ -68,8 +68,8 @@ pub struct Target {
     pub query: Option<String>,
     /// The prefix that `strip_path` took off, if it took any.
     pub prefix: Option<String>,
-    /// What the groups of the route's regular expression matched, by name and by number.
-    pub captures: HashMap<String, String>,
+    /// What the groups of the route's regular expression matched, by number and by name.
+    pub captures: Vec<(String, String)>,
 }
 
 impl Exchange {
@@ -77,6 +77,7 @@ impl Exchange {
     /// not any plugin authenticates.
     pub fn new(mut request: Parts, body: Body, caller: Caller, plan: Arc<Plan>, conduct: Arc<Conduct>) -> Exchange {
         identity::strip(&mut request.headers);
+        identity::strip_forwarding(&mut request.headers, caller.trusted);
         Exchange {
             request,
             body,

@@ -4,9 +4,12 @@ use crate::body::Body;
 use crate::conduct::SERVER;
 use crate::destination::Destination;
 use crate::exchange::Exchange;
-use http::header::{CONNECTION, COOKIE, HOST, SERVER as SERVER_HEADER, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use crate::identity::header_value;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SERVER as SERVER_HEADER, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, response};
-use std::fmt::Write;
+use http_body::Body as _;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
@@ -36,11 +39,17 @@ pub struct Hop {
 ///
 /// A caller may name any header in `Connection`. What carries the message's framing, destination or
 /// authority is not his to take away: a service would read the body as a second request, or miss who called.
-pub fn leave_connection(headers: &mut HeaderMap) -> Hop {
+pub fn leave_connection(headers: &mut HeaderMap, version: Version) -> Hop {
+    // Most requests of HTTP/2, and many of HTTP/1.1, have nothing of the kind.
+    if !headers.keys().any(is_hop_by_hop) {
+        return Hop::default();
+    }
     let named = connection_options(headers);
     let has = |option: &str| named.iter().any(|name| name == option);
     let upgrade = headers.get(UPGRADE).and_then(|value| value.to_str().ok());
-    let websocket = has("upgrade") && upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+    let websocket = version == Version::HTTP_11
+        && has("upgrade")
+        && upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
     let trailers = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
     let trailers = trailers
         .flat_map(|value| value.split(','))
@@ -49,11 +58,20 @@ pub fn leave_connection(headers: &mut HeaderMap) -> Hop {
         headers.remove(name.as_str());
     }
     drop_hop_by_hop(headers);
-    headers.remove(PROXY);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     Hop { websocket }
+}
+
+/// Headers of one connection (RFC 9110 section 7.6.1), and `Proxy`, which CGI would take for a setting.
+const HOP_BY_HOP: [HeaderName; 8] =
+    [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, PROXY];
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // The first letter alone lets most headers go at once.
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b't' | b'u' | b'k' | b'p' | b'h'))
+        && HOP_BY_HOP.contains(name)
 }
 
 fn connection_options(headers: &HeaderMap) -> Vec<String> {
@@ -81,7 +99,7 @@ fn is_protected(name: &str) -> bool {
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    for name in [CONNECTION, TE, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
         headers.remove(name);
     }
 }
@@ -102,19 +120,25 @@ pub fn request(
     }
     let mut headers = exchange.request.headers.clone();
     let host = match preserve_host {
-        true => HeaderValue::try_from(target.authority.as_str())?,
+        true => match target.port {
+            Some(port) => HeaderValue::try_from(format!("{}:{port}", target.host))?,
+            None => HeaderValue::try_from(target.host.as_str())?,
+        },
         false => destination.authority.clone(),
     };
     headers.insert(HOST, host);
     if exchange.request.version == Version::HTTP_2 {
         one_cookie_line(&mut headers);
     }
-    let version = match exchange.request.version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        _ => "1.1",
-    };
-    append(&mut headers, VIA, format_args!("{version} portcullis"));
+    append(
+        &mut headers,
+        VIA,
+        match exchange.request.version {
+            Version::HTTP_10 => HeaderValue::from_static("1.0 portcullis"),
+            Version::HTTP_2 => HeaderValue::from_static("2 portcullis"),
+            _ => VIA_HTTP_11,
+        },
+    );
     forwarded(exchange, &mut headers);
     headers.remove(REQUEST_ID);
     if exchange.conduct.request_id_upstream {
@@ -128,7 +152,12 @@ pub fn request(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
-    let mut request = Request::new(std::mem::take(&mut exchange.body));
+    let body = std::mem::take(&mut exchange.body);
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        // Said here, because for some methods an unknown length would be taken for none.
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let mut request = Request::new(body);
     *request.method_mut() = exchange.request.method.clone();
     *request.uri_mut() = Uri::try_from(uri)?;
     *request.headers_mut() = headers;
@@ -138,22 +167,26 @@ pub fn request(
 /// Who called, as the services behind see it. Only trusted peers may have said so before us.
 fn forwarded(exchange: &Exchange, headers: &mut HeaderMap) {
     let (caller, target) = (&exchange.caller, &exchange.target);
-    append(headers, FORWARDED_FOR, format_args!("{}", caller.peer.ip().to_canonical()));
-    set(headers, REAL_IP, format_args!("{}", caller.ip));
-    let mut say = |name: HeaderName, value: Option<&str>| {
+    append(headers, FORWARDED_FOR, caller.peer_header.clone());
+    let real_ip = match caller.ip == caller.peer.ip() {
+        true => caller.peer_header.clone(),
+        false => header_value(&caller.ip.to_string()),
+    };
+    headers.insert(REAL_IP, real_ip);
+    let mut say = |name: HeaderName, value: Option<HeaderValue>| {
         if caller.trusted && headers.contains_key(&name) {
             return;
         }
-        match value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        match value {
             Some(value) => drop(headers.insert(name, value)),
             None => drop(headers.remove(name)),
         }
     };
-    say(FORWARDED_PROTO, Some(if caller.secure { "https" } else { "http" }));
-    say(FORWARDED_HOST, Some(&target.host));
-    say(FORWARDED_PORT, Some(itoa::Buffer::new().format(caller.port)));
-    say(FORWARDED_PATH, Some(&target.raw_path));
-    say(FORWARDED_PREFIX, target.prefix.as_deref());
+    say(FORWARDED_PROTO, Some(HeaderValue::from_static(if caller.secure { "https" } else { "http" })));
+    say(FORWARDED_HOST, Some(header_value(&target.host)));
+    say(FORWARDED_PORT, Some(caller.port.into()));
+    say(FORWARDED_PATH, Some(header_value(&target.raw_path)));
+    say(FORWARDED_PREFIX, target.prefix.as_deref().map(header_value));
 }
 
 /// HTTP/2 callers may split their cookies; HTTP/1.1 knows one line (RFC 9113 section 8.2.3).
@@ -167,16 +200,32 @@ fn one_cookie_line(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether an answer's framing leaves no doubt: `chunked` and nothing else, and then the length it may
+/// state beside that does not count (RFC 9112 section 6.3).
+pub fn settle_framing(headers: &mut HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            headers.remove(CONTENT_LENGTH);
+            true
+        }
+        _ => false,
+    }
+}
+
 /// The head of a service's answer as the caller gets it.
 pub fn proxied_response(exchange: &Exchange, head: &mut response::Parts, upstream_ms: u64, proxy_ms: u64) {
-    for name in connection_options(&head.headers).iter().filter(|name| !is_protected(name)) {
-        head.headers.remove(name.as_str());
+    if head.headers.keys().any(is_hop_by_hop) {
+        for name in connection_options(&head.headers).iter().filter(|name| !is_protected(name)) {
+            head.headers.remove(name.as_str());
+        }
+        drop_hop_by_hop(&mut head.headers);
     }
-    drop_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
     let shown = exchange.conduct.headers;
     if shown.via {
-        append(&mut head.headers, VIA, format_args!("1.1 portcullis"));
+        append(&mut head.headers, VIA, VIA_HTTP_11);
     }
     if shown.server && !head.headers.contains_key(SERVER_HEADER) {
         head.headers.insert(SERVER_HEADER, SERVER);
@@ -204,7 +253,7 @@ pub fn own_response(exchange: &Exchange, headers: &mut HeaderMap, upstream_ms: O
     match upstream_ms {
         Some(upstream_ms) => {
             if shown.via {
-                append(headers, VIA, format_args!("1.1 portcullis"));
+                append(headers, VIA, VIA_HTTP_11);
             }
             if shown.upstream_latency {
                 headers.insert(UPSTREAM_LATENCY, upstream_ms.into());
@@ -221,26 +270,21 @@ pub fn own_response(exchange: &Exchange, headers: &mut HeaderMap, upstream_ms: O
     }
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: std::fmt::Arguments) {
-    let mut text = String::new();
-    if write!(text, "{value}").is_ok()
-        && let Ok(value) = HeaderValue::try_from(text)
-    {
-        headers.insert(name, value);
-    }
-}
+const VIA_HTTP_11: HeaderValue = HeaderValue::from_static("1.1 portcullis");
 
 /// Adds to a list header, in one line.
-fn append(headers: &mut HeaderMap, name: HeaderName, value: std::fmt::Arguments) {
-    let held: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
-    let mut line = held.join(&b", "[..]);
-    if !line.is_empty() {
-        line.extend_from_slice(b", ");
-    }
-    line.extend_from_slice(value.to_string().as_bytes());
-    if let Ok(value) = HeaderValue::from_bytes(&line) {
-        headers.insert(name, value);
-    }
+fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    let mut held = headers.get_all(&name).iter().map(HeaderValue::as_bytes).peekable();
+    let value = match held.peek() {
+        None => value,
+        Some(_) => {
+            let mut line = held.collect::<Vec<_>>().join(&b", "[..]);
+            line.extend_from_slice(b", ");
+            line.extend_from_slice(value.as_bytes());
+            HeaderValue::from_bytes(&line).unwrap_or(value)
+        }
+    };
+    headers.insert(name, value);
 }
 
 #[cfg(test)]
@@ -256,7 +300,7 @@ mod tests {
 
     fn check(given: &[(&'static str, &'static str)], expected: &[(&'static str, &'static str)], websocket: bool) {
         let mut map = headers(given);
-        let hop = leave_connection(&mut map);
+        let hop = leave_connection(&mut map, Version::HTTP_11);
         assert_eq!((map, hop.websocket), (headers(expected), websocket), "{given:?}");
     }
 

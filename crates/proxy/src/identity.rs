@@ -45,15 +45,44 @@ pub fn strip(headers: &mut HeaderMap) {
 
 /// Whether only the gate may set this header. Header names are in lower case.
 pub fn is_reserved(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let matches = |reserved: &str| {
-        bytes.len() >= reserved.len()
-            && bytes.iter().zip(reserved.bytes()).all(|(given, reserved)| match reserved {
-                b'-' => !given.is_ascii_alphanumeric(),
-                letter => *given == letter,
-            })
+    name.starts_with('x') && RESERVED.iter().any(|reserved| begins_with(name, reserved))
+}
+
+/// Whether a name begins with another, whatever stands for the hyphens.
+fn begins_with(name: &str, beginning: &str) -> bool {
+    name.len() >= beginning.len()
+        && name.bytes().zip(beginning.bytes()).all(|(given, wanted)| match wanted {
+            b'-' => !given.is_ascii_alphanumeric(),
+            letter => given == letter,
+        })
+}
+
+/// Headers that say how a request came here. The gate writes them; callers may not in any other spelling.
+const FORWARDING: [&str; 3] = ["x-forwarded-", "x-real-ip", "x-kong-request-id"];
+
+/// Removes other spellings of the headers that say how a request came here, and `Forwarded` (RFC 7239)
+/// of those who are not trusted to say so.
+pub fn strip_forwarding(headers: &mut HeaderMap, trusted: bool) {
+    let forged = |name: &HeaderName| {
+        let name = name.as_str();
+        let misspelt = name.starts_with('x')
+            && FORWARDING.iter().any(|canonical| begins_with(name, canonical) && !name.starts_with(canonical));
+        misspelt || name == "forwarded" && !trusted
     };
-    bytes.first() == Some(&b'x') && RESERVED.iter().any(|reserved| matches(reserved))
+    while let Some(name) = headers.keys().find(|name| forged(name)).cloned() {
+        headers.remove(&name);
+    }
+}
+
+/// Removes from trailers what may not be said in headers either: some services merge the two.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    let forged = |name: &HeaderName| {
+        let name = name.as_str();
+        is_reserved(name) || name == "forwarded" || FORWARDING.iter().any(|canonical| begins_with(name, canonical))
+    };
+    while let Some(name) = trailers.keys().find(|name| forged(name)).cloned() {
+        trailers.remove(&name);
+    }
 }
 
 impl Identity {

@@ -2,14 +2,14 @@
 
 use crate::access_log::{AccessLog, Entry, Pending};
 use crate::answer::{self, Answer, UpstreamError};
-use crate::balancer::Choice;
-use crate::body::{Body, BodyError};
+use crate::balancer::{self, Choice};
+use crate::body::{Body, BodyError, CallerBody};
 use crate::chain::Admitted;
 use crate::conduct::Conduct;
 use crate::exchange::{Caller, Exchange, Target};
 use crate::forward::{self, Hop};
 use crate::plan::{Origin, Plan, RoutePlan, ServicePlan};
-use crate::tunnel;
+use crate::tunnel::{self, Tunnels};
 use crate::upstream::{Limits, Pool};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -54,6 +54,7 @@ pub struct Counters {
 #[derive(Clone)]
 struct Peer {
     address: SocketAddr,
+    address_header: HeaderValue,
     /// The port it came in on.
     port: u16,
     tls: bool,
@@ -65,6 +66,7 @@ struct Peer {
 struct Core {
     shared: Arc<Shared>,
     pool: Rc<Pool>,
+    tunnels: Tunnels,
 }
 
 /// The longest header line and the longest request target, in bytes: nginx's `large_client_header_buffers`.
@@ -110,8 +112,8 @@ impl Core {
             Ok(target) => (target, None),
             Err(answer) => (Target::default(), Some(answer)),
         };
-        let hop = forward::leave_connection(&mut head.headers);
-        let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(body) };
+        let hop = forward::leave_connection(&mut head.headers, head.version);
+        let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(CallerBody::new(body)) };
         let caller = caller(peer, number, &head.headers, &conduct);
         let mut exchange = Exchange::new(head, body, caller, plan, conduct);
         exchange.target = target;
@@ -156,11 +158,12 @@ impl Core {
         let limits =
             Limits { connect: service.connect_timeout, write: service.write_timeout, read: service.read_timeout };
         let asked = Instant::now();
+        let mut tried: Vec<Arc<balancer::Target>> = Vec::new();
         let mut attempt = 0;
         loop {
             let choice = match &service.origin {
                 Origin::Direct(_) => None,
-                Origin::Balanced(balancer) => match balancer.choose(exchange, attempt) {
+                Origin::Balanced(balancer) => match balancer.choose(exchange, &tried) {
                     Some(choice) => Some(choice),
                     None => return Reply::failed(UpstreamError::NoPeer, exchange, asked),
                 },
@@ -171,8 +174,8 @@ impl Core {
                 (Origin::Balanced(_), None) => return Reply::failed(UpstreamError::NoPeer, exchange, asked),
             };
             // TLS is for the host that is asked for, which may be the caller's.
-            let renamed =
-                (route.preserve_host && destination.tls.is_some()).then(|| destination.named(&exchange.target.host));
+            let renamed = (route.preserve_host && destination.tls.is_some())
+                .then(|| destination.named_by_caller(&exchange.target.host));
             let destination = renamed.as_ref().unwrap_or(destination);
             let request = match forward::request(exchange, destination, route.preserve_host, hop) {
                 Ok(request) => request,
@@ -180,7 +183,10 @@ impl Core {
             };
             let occupied = choice.as_ref().map(|choice| choice.target.occupy());
             match self.pool.send(destination, request, limits).await {
-                Ok(response) => {
+                Ok(mut response) => {
+                    if !forward::settle_framing(response.headers_mut()) {
+                        return Reply::failed(UpstreamError::TransferCoding, exchange, asked);
+                    }
                     if let Some(choice) = &choice {
                         choice.target.observe(asked.elapsed());
                     }
@@ -188,9 +194,14 @@ impl Core {
                     return Reply::proxied(response, exchange, asked, choice, hop);
                 }
                 Err(failed) => match failed.unsent {
-                    Some(unsent) if attempt < usize::from(service.retries) => {
+                    Some(unsent) if attempt < service.retries => {
                         exchange.body = unsent.into_body();
                         attempt += 1;
+                        if let Some(choice) = choice {
+                            // As slow as a target can be, or one that never answers would look like the fastest.
+                            choice.target.observe(limits.connect);
+                            tried.push(choice.target);
+                        }
                     }
                     _ => return Reply::failed(failed.error, exchange, asked),
                 },
@@ -221,10 +232,14 @@ impl Core {
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let (Some(caller), Some(service)) = (upgrade, head.extensions.remove::<OnUpgrade>())
         {
-            tunnel::open(caller, service);
+            tunnel::open(&self.tunnels, caller, service);
         }
         let log = self.shared.log.clone();
-        let pending = log.map(|log| Box::new(Pending::new(log, Entry::new(&exchange, head.status, upstream_ms))));
+        let pending = log.map(|log| {
+            let entry = Entry::new(&exchange, head.status, upstream_ms);
+            let complete = body.is_end_stream() || exchange.request.method == http::Method::HEAD;
+            Box::new(Pending::new(log, entry, complete))
+        });
         Response::from_parts(head, Counted { body, pending })
     }
 }
@@ -289,6 +304,11 @@ type Refused = Box<dyn FnOnce(crate::conduct::MediaType) -> Answer>;
 /// The door: what is ambiguous or too long gets no further.
 fn admit(head: &http::request::Parts) -> Result<Target, Refused> {
     let status = |status| -> Refused { Box::new(move |default| answer::nginx(status, default)) };
+    // What is not text once decoded could be one thing to the router and another to the service.
+    let decoded = percent_encoding::percent_decode_str(head.uri.path()).decode_utf8();
+    if decoded.is_err() || head.uri.path() == "*" {
+        return Err(status(StatusCode::BAD_REQUEST));
+    }
     if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_LINE) {
         return Err(status(StatusCode::URI_TOO_LONG));
     }
@@ -297,11 +317,9 @@ fn admit(head: &http::request::Parts) -> Result<Target, Refused> {
     }
     let authority = net::head::check(head)
         .map_err(|error| -> Refused { Box::new(move |default| answer::malformed(error, default)) })?;
-    let host = authority.host.into_owned();
     Ok(Target {
-        authority: authority.port.map_or_else(|| host.clone(), |port| format!("{host}:{port}")),
         port: authority.port,
-        host,
+        host: authority.host.into_owned(),
         raw_path: head.uri.path().to_owned(),
         query: head.uri.query().map(str::to_owned),
         ..Target::default()
@@ -315,6 +333,7 @@ fn caller(peer: &Peer, number: u64, headers: &HeaderMap, conduct: &Conduct) -> C
     let ip = conduct.trusted.real_ip(peer.address.ip(), headers, conduct.real_ip_header, conduct.real_ip_recursive);
     Caller {
         peer: peer.address,
+        peer_header: peer.address_header.clone(),
         ip: ip.to_canonical(),
         trusted,
         secure: said("x-forwarded-proto").map_or(peer.tls, |protocol| protocol.eq_ignore_ascii_case("https")),

@@ -31,6 +31,7 @@ pub fn exchange(request: http::request::Parts, body: Body, plan: Arc<Plan>) -> E
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let caller = Caller {
         peer: (address, 50_000).into(),
+        peer_header: http::HeaderValue::from_static("127.0.0.1"),
         ip: address,
         trusted: false,
         secure: false,

@@ -20,6 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 /// One core's connections to services. Nothing in it is shared, so nothing in it waits.
@@ -35,6 +36,9 @@ struct Connection {
     requests: usize,
     idle_since: Instant,
 }
+
+/// To how many host names, chosen by callers, connections are kept at the same time.
+const MAX_CALLER_NAMES: usize = 64;
 
 /// How long the steps of a call may take.
 #[derive(Clone, Copy)]
@@ -59,8 +63,9 @@ impl Pool {
     /// Sends a request and waits for the head of its answer.
     ///
     /// A service may close a kept connection at the moment it is used again. If nothing was written the
-    /// request is sent anew; if it was, only one that may be repeated and has no body is (RFC 9110
-    /// section 9.2.2). A connection that could not be made is for the caller of this function to try again.
+    /// request is sent anew; if it was, a safe one without a body is repeated, once, on a new connection
+    /// (RFC 9110 section 9.2.2). A connection that could not be made is for the caller of this function to
+    /// try again.
     pub async fn send(
         self: &Rc<Pool>,
         destination: &Destination,
@@ -68,8 +73,10 @@ impl Pool {
         limits: Limits,
     ) -> Result<Response<UpstreamBody>, Failed> {
         let mut request = request;
+        let mut repeated = false;
         loop {
-            let (mut connection, reused) = match self.checkout(destination) {
+            let kept = if repeated { None } else { self.checkout(destination) };
+            let (mut connection, reused) = match kept {
                 Some(connection) => (connection, true),
                 None => match self.connect(destination, limits.connect).await {
                     Ok(connection) => (connection, false),
@@ -88,7 +95,11 @@ impl Pool {
                 }
                 Ok(Err(mut error)) => match (reused, error.take_message(), spare) {
                     (true, Some(unsent), _) => request = unsent,
-                    (true, None, Some(spare)) => request = spare,
+                    // Closed before the first byte of an answer; a broken answer is an answer.
+                    (true, None, Some(spare)) if error.error().is_incomplete_message() => {
+                        request = spare;
+                        repeated = true;
+                    }
                     _ => return Err(Failed { error: UpstreamError::Broken(error.into_error()), unsent: None }),
                 },
             }
@@ -126,6 +137,14 @@ impl Pool {
         }
         connection.idle_since = Instant::now();
         let mut idle = self.idle.borrow_mut();
+        // Names that callers make up must not each hold a connection.
+        let known = idle.contains_key(&destination);
+        if destination.named_by_caller
+            && !known
+            && idle.keys().filter(|other| other.named_by_caller).count() >= MAX_CALLER_NAMES
+        {
+            return;
+        }
         let connections = idle.entry(destination).or_default();
         if connections.len() >= self.keepalive.pool_size {
             // The oldest goes: it is the one that its service will close first.
@@ -159,9 +178,8 @@ where
 
 /// A copy of a request that may be sent twice without harm.
 fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    let idempotent =
-        matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
-    if !idempotent || !matches!(request.body(), Body::Empty) {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !safe || !matches!(request.body(), Body::Empty) {
         return None;
     }
     let (mut head, ()) = Request::new(()).into_parts();
@@ -179,7 +197,9 @@ pub struct Progress {
     /// The caller, not the service, is what the body waits for.
     waits_for_caller: Cell<bool>,
     done: Cell<bool>,
-    broken: Cell<bool>,
+    /// Tells whoever waits that the body has ended.
+    ended: Notify,
+    broken: Cell<Option<UpstreamError>>,
 }
 
 /// A request body that tells how far it has gone.
@@ -189,6 +209,11 @@ pub struct WatchedBody {
 }
 
 impl Progress {
+    fn end(&self) {
+        self.done.set(true);
+        self.ended.notify_one();
+    }
+
     fn watch(request: &mut Request<Body>) -> Rc<Progress> {
         let progress = Rc::new(Progress::default());
         match request.body_mut() {
@@ -213,14 +238,18 @@ impl http_body::Body for WatchedBody {
         if let Poll::Ready(Some(Ok(frame))) = &mut polled
             && let Some(trailers) = frame.trailers_mut()
         {
-            identity::strip(trailers);
+            identity::strip_trailers(trailers);
         }
         self.progress.waits_for_caller.set(polled.is_pending());
         self.progress.last.set(Some(Instant::now()));
         match &polled {
-            Poll::Ready(None) => self.progress.done.set(true),
-            Poll::Ready(Some(Err(_))) => self.progress.broken.set(true),
-            _ => self.progress.done.set(self.body.is_end_stream()),
+            Poll::Ready(Some(Err(BodyError::CallerStalled))) => {
+                self.progress.broken.set(Some(UpstreamError::CallerStalled));
+            }
+            Poll::Ready(Some(Err(_))) => self.progress.broken.set(Some(UpstreamError::CallerGone)),
+            Poll::Ready(None) => self.progress.end(),
+            _ if self.body.is_end_stream() => self.progress.end(),
+            _ => {}
         }
         polled
     }
@@ -245,16 +274,24 @@ where
     loop {
         let since = progress.last.get().unwrap_or(started);
         let limit = if progress.done.get() { limits.read } else { limits.write };
-        match tokio::time::timeout_at(since + limit, sent.as_mut()).await {
-            Ok(result) if result.is_err() && progress.broken.get() => return Err(UpstreamError::CallerGone),
-            Ok(result) => return Ok(result),
-            Err(_) if progress.waits_for_caller.get() && !progress.done.get() => {
-                // The caller is slow, which is its own affair; look again later.
-                progress.last.set(Some(Instant::now()));
+        tokio::select! {
+            biased;
+            result = sent.as_mut() => {
+                return match (result, progress.broken.take()) {
+                    (Err(_), Some(broken)) => Err(broken),
+                    (result, _) => Ok(result),
+                };
             }
-            Err(_) if progress.last.get().unwrap_or(started) > since => {}
-            Err(_) if progress.done.get() => return Err(UpstreamError::ReadTimeout),
-            Err(_) => return Err(UpstreamError::WriteTimeout),
+            // From here on it is the service that we wait for.
+            () = progress.ended.notified() => {}
+            () = tokio::time::sleep_until(since + limit) => {
+                if progress.waits_for_caller.get() && !progress.done.get() {
+                    // A slow caller is its own affair, and has a limit of its own.
+                    progress.last.set(Some(Instant::now()));
+                } else if progress.last.get().unwrap_or(started) == since {
+                    return Err(if progress.done.get() { UpstreamError::ReadTimeout } else { UpstreamError::WriteTimeout });
+                }
+            }
         }
     }
 }

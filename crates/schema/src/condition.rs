@@ -47,7 +47,9 @@ impl Condition {
                 holds(greater, &|| format!("value must be greater than {bound}"))
             }
             Condition::Contains(word) => {
-                let contains = value.as_array().is_some_and(|items| items.iter().any(|item| item == word));
+                // Kong accepts the absence of the whole list here.
+                let contains =
+                    value.is_null() || value.as_array().is_some_and(|items| items.iter().any(|item| item == word));
                 holds(contains, &|| format!("expected to contain: {word}"))
             }
         }

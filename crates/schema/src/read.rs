@@ -2,6 +2,7 @@
 
 use crate::{Field, Kind, Record, Rule, Violations, rule};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 impl Record {
     /// Completes `input` in place; on error nothing may be taken from it.
@@ -45,12 +46,21 @@ impl Field {
                 (_, false) => return Ok(()),
             }
         }
+        if crate::vault::is_nearly_reference(value) {
+            return Err(json!("this is no reference to a vault; write {vault://env/NAME} and nothing around it"));
+        }
         if crate::vault::is_reference(value) {
             // Taken literally, the reference itself would be the secret, and everybody could read it.
             return match self.has(&Rule::Referenceable) {
                 true => Ok(()),
                 false => Err(json!("references to vaults are not read in this field")),
             };
+        }
+        if let Kind::Integer(..) = self.kind
+            && value.is_number()
+        {
+            // The rule's range is the one that the documents state; the type's own is wider or equal.
+            self.rules.iter().try_for_each(|rule| rule.check(value)).map_err(Value::from)?;
         }
         self.kind.read(value)?;
         // Kong's strings are never empty unless a schema says so.
@@ -127,14 +137,8 @@ fn elements(element: &Field, value: &mut Value, expected: &str) -> Result<(), Va
 
 fn merge_duplicates(value: &mut Value) {
     if let Value::Array(items) = value {
-        let mut seen = Vec::with_capacity(items.len());
-        items.retain(|item| {
-            let new = !seen.contains(item);
-            if new {
-                seen.push(item.clone());
-            }
-            new
-        });
+        let mut seen = HashSet::with_capacity(items.len());
+        items.retain(|item| seen.insert(item.to_string()));
     }
 }
 

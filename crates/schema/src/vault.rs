@@ -11,6 +11,11 @@ pub(crate) fn is_reference(value: &Value) -> bool {
     value.as_str().is_some_and(|text| text.starts_with("{vault://") && text.ends_with('}'))
 }
 
+/// A reference with a slip: taken literally it would be a secret that everybody can read.
+pub(crate) fn is_nearly_reference(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.contains("{vault://")) && !is_reference(value)
+}
+
 impl Record {
     /// Replaces every reference in a referenceable field by what `resolve` gives for it.
     ///

@@ -50,6 +50,20 @@ impl Violations {
         Violations::field(name, Value::Object(self.0))
     }
 
+    /// Raises rules over several fields of a nested record to this level: those of a plugin's `config`
+    /// belong to the plugin as a whole.
+    pub fn raised(mut self, name: &str) -> Violations {
+        let Some(Value::Object(nested)) = self.0.get_mut(name) else { return self };
+        let texts = nested.remove("@entity");
+        if nested.is_empty() {
+            self.0.remove(name);
+        }
+        for text in texts.iter().filter_map(Value::as_array).flatten().filter_map(Value::as_str) {
+            self.add_entity(text);
+        }
+        self
+    }
+
     pub fn merge(&mut self, other: Violations) {
         for (name, violation) in other.0 {
             match violation {

@@ -36,10 +36,16 @@ pub fn without(body: &[u8], boundary: &str, field: &str) -> Option<Bytes> {
     Some(Bytes::from(out))
 }
 
-/// The parts between the boundaries, each with its head.
+/// The parts between the boundaries, each with its head. A boundary stands at the start of a line and
+/// fills it; the same letters elsewhere are data.
 fn split<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
     let delimiter = format!("--{boundary}");
-    let starts: Vec<usize> = memmem::find_iter(body, delimiter.as_bytes()).collect();
+    let is_boundary = |start: &usize| {
+        let begins = *start == 0 || body.get(..*start).is_some_and(|before| before.ends_with(b"\r\n"));
+        let after = body.get(start + delimiter.len()..).unwrap_or_default();
+        begins && (after.starts_with(b"\r\n") || after.starts_with(b"--"))
+    };
+    let starts: Vec<usize> = memmem::find_iter(body, delimiter.as_bytes()).filter(is_boundary).collect();
     let between = starts.iter().zip(starts.iter().skip(1));
     between
         .filter_map(|(start, end)| {
@@ -74,5 +80,11 @@ mod tests {
         let left = without(BODY.as_bytes(), "b", "apikey").unwrap();
         assert_eq!(left, "--b\r\nContent-Disposition: form-data; name=x\r\n\r\n1\r\n--b--\r\n");
         assert_eq!(without(BODY.as_bytes(), "b", "y"), None);
+    }
+
+    #[test]
+    fn a_boundary_within_a_line_is_data() {
+        let body = "--b\r\nContent-Disposition: form-data; name=f\r\n\r\nxx--byy\r\n--b--\r\n";
+        assert_eq!(values(body.as_bytes(), "b", "f"), ["xx--byy"]);
     }
 }

@@ -128,7 +128,11 @@ impl Workshop {
 fn pairs(certificate: &Certificate) -> Result<Vec<Arc<CertifiedKey>>, Violations> {
     let mut keys = vec![pair("cert", &certificate.cert, "key", certificate.key.reveal())?];
     if let (Some(cert), Some(key)) = (&certificate.cert_alt, &certificate.key_alt) {
-        keys.push(pair("cert_alt", cert, "key_alt", key.reveal())?);
+        let alternative = pair("cert_alt", cert, "key_alt", key.reveal())?;
+        if keys.iter().any(|key| key.key.algorithm() == alternative.key.algorithm()) {
+            return Err(Violations::entity("certificate and alternative certificate need to have different type"));
+        }
+        keys.push(alternative);
     }
     Ok(keys)
 }

@@ -41,7 +41,12 @@ pub(super) async fn serve(
     let config = if http2_offered { &plan.server_tls } else { &plan.server_tls_http1 };
     let accepted = net::accept::tls_accept(stream, config.clone());
     // A failed handshake is the caller's affair, and scanners make many.
-    let Ok(Ok((stream, handshake))) = tokio::time::timeout(HEAD_TIMEOUT, accepted).await else { return };
+    let mut stopped = stop.clone();
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(HEAD_TIMEOUT, accepted) => accepted,
+        _ = stopped.wait_for(|stop| *stop) => return,
+    };
+    let Ok(Ok((stream, handshake))) = accepted else { return };
     drop(plan);
     let peer = Peer { server_name: handshake.server_name.map(Arc::from), ..peer };
     match handshake.http2 {

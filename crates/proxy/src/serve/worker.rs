@@ -1,6 +1,7 @@
 //! One core: a thread, a runtime, its own listening sockets and connections to services.
 
 use super::{Core, Peer, Shared, connection};
+use crate::tunnel::Tunnels;
 use crate::upstream::Pool;
 use net::egress::Egress;
 use std::io;
@@ -55,7 +56,7 @@ impl Worker {
 
 async fn run(shared: Arc<Shared>, egress: Arc<Egress>, listeners: Vec<Listener>, mut stop: watch::Receiver<bool>) {
     let pool = Pool::new(egress, shared.conduct.load().keepalive);
-    let core = Rc::new(Core { shared: shared.clone(), pool: pool.clone() });
+    let core = Rc::new(Core { shared: shared.clone(), pool: pool.clone(), tunnels: Tunnels::default() });
     let acceptors =
         listeners.into_iter().map(|listener| tokio::task::spawn_local(accept(core.clone(), listener, stop.clone())));
     let acceptors: Vec<_> = acceptors.collect();
@@ -70,6 +71,7 @@ async fn run(shared: Arc<Shared>, egress: Arc<Egress>, listeners: Vec<Listener>,
         for acceptor in acceptors {
             let _ = acceptor.await;
         }
+        core.tunnels.drained().await;
     };
     let limit = shared.conduct.load().stop_timeout;
     if tokio::time::timeout(limit, drained).await.is_err() {
@@ -111,7 +113,8 @@ async fn accept(core: Rc<Core>, listener: Listener, mut stop: watch::Receiver<bo
 
 fn peer(shared: &Shared, address: SocketAddr, port: u16, tls: bool) -> Peer {
     let number = shared.counters.accepted.fetch_add(1, Relaxed) + 1;
-    Peer { address, port, tls, server_name: None, number }
+    let address_header = crate::identity::header_value(&address.ip().to_canonical().to_string());
+    Peer { address, address_header, port, tls, server_name: None, number }
 }
 
 async fn counted(core: Rc<Core>, stream: tokio::net::TcpStream, peer: Peer, http2: bool, stop: watch::Receiver<bool>) {
