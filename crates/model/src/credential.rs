@@ -201,6 +201,7 @@ pub struct Oauth2Credential {
     #[schema(default = false)]
     pub hash_secret: bool,
     /// Where the authorization endpoint may send the user back to.
+    #[schema(each(format(redirect_uri)))]
     pub redirect_uris: Option<Vec<String>>,
     /// Words to group and filter by.
     #[schema(each(not_null, format(text::tag)))]
@@ -215,6 +216,16 @@ pub struct Oauth2Credential {
 pub enum ClientType {
     Confidential,
     Public,
+}
+
+/// RFC 6749 section 3.1.2: absolute, without a fragment.
+fn redirect_uri(text: &str) -> Result<(), String> {
+    let absolute = text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
+    match (absolute, text.contains('#')) {
+        (false, _) => Err(format!("cannot parse '{text}'")),
+        (true, true) => Err(format!("fragment not allowed in '{text}'")),
+        (true, false) => Ok(()),
+    }
 }
 
 /// An opaque OAuth 2.0 token.

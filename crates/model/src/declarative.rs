@@ -24,8 +24,11 @@ pub struct Context<'a> {
 
 /// Reads YAML or JSON text.
 pub fn read_text(text: &str, context: Context) -> Result<Configuration, (Invalid, Option<Node>)> {
-    let node = document::parse(text)
-        .map_err(|error| (Invalid::unreadable(format!("failed parsing declarative configuration: {error}")), None))?;
+    let node = document::parse(text).map_err(|error| {
+        let mut invalid = Invalid::unreadable(format!("failed parsing declarative configuration: {error}"));
+        invalid.line = Some(error.line);
+        (invalid, None)
+    })?;
     match read_value(node.to_value(), &hash(text), context) {
         Ok(configuration) => Ok(configuration),
         Err(invalid) => Err((invalid, Some(node))),
@@ -49,12 +52,11 @@ fn read_value(document: Value, hash: &str, context: Context) -> Result<Configura
         transform: true,
         drafts: Vec::new(),
         invalid: Invalid::default(),
-        broken: Vec::new(),
     };
     reader.header(&mut document);
     reader.entities(document);
-    let Reader { drafts, invalid, transform, broken, .. } = reader;
-    let mut drafts = validate::whole(drafts, &broken, invalid)?;
+    let Reader { drafts, invalid, transform, .. } = reader;
+    let mut drafts = validate::whole(drafts, invalid)?;
     if transform {
         drafts.iter_mut().filter(|draft| draft.kind.name == "basicauth_credentials").for_each(hash_password);
     }
@@ -83,7 +85,12 @@ pub(crate) struct Draft {
     pub id: Uuid,
     /// Whether the document said the identity itself.
     pub given_id: bool,
+    /// Complete, unless there is a fault.
     pub json: Map<String, Value>,
+    /// As it stood in the document, without its children.
+    pub given: Value,
+    /// What is wrong with the entity by itself.
+    pub fault: Violations,
     pub place: Place,
     pub expires_at: Option<u64>,
     /// References to look up: the field, and how the entity is named there.
@@ -103,15 +110,6 @@ struct Reader<'a> {
     transform: bool,
     drafts: Vec<Draft>,
     invalid: Invalid,
-    /// Entities that are wrong themselves: what refers to them is not to blame.
-    broken: Vec<Broken>,
-}
-
-/// An entity that could not be read, as far as others may refer to it.
-pub(crate) struct Broken {
-    pub kind: &'static str,
-    pub id: Uuid,
-    pub key: Option<String>,
 }
 
 /// The parent an entity is nested in.
@@ -206,17 +204,21 @@ impl Reader<'_> {
         if !given_id && entity.get("id").is_none_or(Value::is_null) {
             entity.insert("id".to_owned(), json!(id));
         }
-        match self.complete(kind, entity, contradiction) {
-            Ok(Complete { json, ttl }) => {
-                let expires_at = ttl.map(|ttl| self.context.now.saturating_add(ttl));
-                self.drafts.push(Draft { kind, id, given_id, json, place: place.clone(), expires_at, references });
-            }
-            Err(violations) => {
-                let key = kind.endpoint_key.and_then(|key| given.get(key)?.as_str().map(str::to_owned));
-                self.broken.push(Broken { kind: kind.name, id, key });
-                self.offend(kind, place.clone(), given, violations);
-            }
-        }
+        let (json, ttl, fault) = match self.complete(kind, entity.clone(), contradiction) {
+            Ok(Complete { json, ttl }) => (json, ttl, Violations::default()),
+            Err(violations) => (entity, None, violations),
+        };
+        self.drafts.push(Draft {
+            kind,
+            id,
+            given_id,
+            json,
+            given,
+            fault,
+            place: place.clone(),
+            expires_at: ttl.map(|ttl| self.context.now.saturating_add(ttl)),
+            references,
+        });
         for (child, list) in children {
             self.list(child, list, Some(Parent { kind, id, place: &place }));
         }

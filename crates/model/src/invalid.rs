@@ -13,6 +13,8 @@ pub type Place = Vec<(String, usize)>;
 pub struct Invalid {
     /// Violations of the document itself: `_format_version`, unknown keys.
     pub document: Violations,
+    /// Where reading stopped, if the text is neither YAML nor JSON.
+    pub line: Option<usize>,
     pub entities: Vec<Offence>,
 }
 
@@ -48,7 +50,7 @@ impl fmt::Display for Finding {
 impl Invalid {
     /// A document that is not even an object, or no document at all.
     pub fn unreadable(text: impl Into<String>) -> Invalid {
-        Invalid { document: Violations::field("error", text.into()), entities: Vec::new() }
+        Invalid { document: Violations::field("error", text.into()), ..Invalid::default() }
     }
 
     pub fn is_empty(&self) -> bool {

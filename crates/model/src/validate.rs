@@ -1,28 +1,27 @@
 //! Rules over the whole set: references lead somewhere, names are unique, plugins exist and fit.
 
-use crate::declarative::{Broken, Draft, Wanted, strict_uuid};
+use crate::declarative::{Draft, Wanted, strict_uuid};
 use crate::invalid::{Invalid, Offence};
 use schema::{Value, Violations, json};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// All drafts with their references filled in, or everything that is wrong.
-pub(crate) fn whole(mut drafts: Vec<Draft>, broken: &[Broken], mut invalid: Invalid) -> Result<Vec<Draft>, Invalid> {
-    let index = Index::new(&drafts, broken);
-    let mut found: Vec<Violations> = drafts.iter().map(|_| Violations::default()).collect();
+pub(crate) fn whole(mut drafts: Vec<Draft>, mut invalid: Invalid) -> Result<Vec<Draft>, Invalid> {
+    let index = Index::new(&drafts);
+    let mut found: Vec<Violations> = drafts.iter_mut().map(|draft| std::mem::take(&mut draft.fault)).collect();
     for (draft, found) in drafts.iter_mut().zip(&mut found) {
         index.fill(draft, found);
     }
     uniqueness(&drafts, &mut found);
     for (draft, found) in drafts.iter().zip(&mut found) {
-        match draft.kind.name {
-            "routes" | "services" => carried(draft, found),
-            _ => {}
+        if matches!(draft.kind.name, "routes" | "services") {
+            carried(draft, found);
         }
     }
-    for (draft, violations) in drafts.iter().zip(found) {
+    for (draft, violations) in drafts.iter_mut().zip(found) {
         if !violations.is_empty() {
-            let (place, entity) = (draft.place.clone(), Value::Object(draft.json.clone()));
+            let (place, entity) = (draft.place.clone(), std::mem::take(&mut draft.given));
             invalid.entities.push(Offence { place, entity_type: draft.kind.singular, entity, violations });
         }
     }
@@ -36,15 +35,13 @@ struct Index {
 }
 
 impl Index {
-    fn new(drafts: &[Draft], broken: &[Broken]) -> Index {
-        let ids = drafts.iter().map(|draft| (draft.kind.name, draft.id));
-        let ids = ids.chain(broken.iter().map(|broken| (broken.kind, broken.id))).collect();
+    fn new(drafts: &[Draft]) -> Index {
+        let ids = drafts.iter().map(|draft| (draft.kind.name, draft.id)).collect();
         let keys = drafts.iter().filter_map(|draft| {
             let key = draft.json.get(draft.kind.endpoint_key?)?.as_str()?;
             Some(((draft.kind.name, key.to_owned()), draft.id))
         });
-        let broken = broken.iter().filter_map(|broken| Some(((broken.kind, broken.key.clone()?), broken.id)));
-        Index { ids, keys: keys.chain(broken).collect() }
+        Index { ids, keys: keys.collect() }
     }
 
     fn fill(&self, draft: &mut Draft, found: &mut Violations) {

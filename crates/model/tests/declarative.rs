@@ -94,6 +94,17 @@ fn references_must_lead_somewhere() {
             "5: plugins.1.service: invalid reference 'service: ghost' (no such entry in 'services')",
         ],
     );
+    // Everything that is wrong is told at once, also of entities that are wrong in another way.
+    refused(
+        "services: [{name: s}, {name: s}]\nplugins: [{name: key-auth, service: ghost, config: {x: 1}}]",
+        &[
+            "2: services.1.host: required field missing",
+            "2: services.2: uniqueness violation: 'services' entity with name set to 's' already declared",
+            "2: services.2.host: required field missing",
+            "3: plugins.1.config.x: unknown field",
+            "3: plugins.1.service: invalid reference 'service: ghost' (no such entry in 'services')",
+        ],
+    );
     // What is wrong itself is not blamed once more at everything that refers to it.
     refused(
         "services:\n- {name: s, host: 1, routes: [{paths: [/]}]}\nroutes:\n- {paths: [/x], service: s}\n",

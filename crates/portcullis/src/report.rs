@@ -15,8 +15,10 @@ pub fn summary(configuration: &Configuration) -> String {
 pub fn violations(source: &str, invalid: &Invalid, document: Option<&Node>) -> Vec<String> {
     match document {
         Some(document) => invalid.findings(document).into_iter().map(|finding| format!("{source}:{finding}")).collect(),
-        // Text that is no YAML says its own line.
-        None => invalid.document.flat().into_iter().map(|(_, text)| format!("{source}: {text}")).collect(),
+        None => {
+            let place = invalid.line.map(|line| format!(":{line}")).unwrap_or_default();
+            invalid.document.flat().into_iter().map(|(_, text)| format!("{source}{place}: {text}")).collect()
+        }
     }
 }
 
