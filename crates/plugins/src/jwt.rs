@@ -1,7 +1,7 @@
 //! Authenticates a consumer by a signed token whose key a credential holds (RFC 7519).
 
 use http::{HeaderMap, StatusCode};
-use jose::{Jwt as Token, ParseError, claims};
+use jose::{Jwt as Token, ParseError};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
@@ -11,6 +11,9 @@ use proxy::{balancer, query};
 use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
 use serde::Deserialize;
 use std::time::{SystemTime, UNIX_EPOCH};
+use verdicts::{Times, Verdict, Verdicts};
+
+mod verdicts;
 
 /// Authenticates a consumer by a signed token (RFC 7519) whose key a credential holds.
 #[derive(Deserialize, Schema)]
@@ -60,6 +63,7 @@ enum Claim {
 
 pub struct Jwt {
     config: Config,
+    verdicts: Verdicts,
 }
 
 impl Authenticator for Jwt {
@@ -68,7 +72,7 @@ impl Authenticator for Jwt {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Violations> {
-        Ok(Jwt { config })
+        Ok(Jwt { config, verdicts: Verdicts::new() })
     }
 
     fn options(config: &Config) -> Options {
@@ -82,26 +86,16 @@ impl Authenticator for Jwt {
 
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
         let token = self.token(exchange)?;
-        let token = Token::parse_jwt(&token).map_err(|error| invalid(parse_text(error)))?;
-        let claim = self.config.key_claim_name.as_deref().unwrap_or("iss");
-        let key = key_of(&token, claim)?;
-        let Some(credential) = exchange.registry().jwt(&key).cloned() else {
-            return Err(invalid(&format!("No credentials found for given '{claim}'")));
-        };
-        if token.alg() != credential.algorithm {
-            return Err(invalid("Invalid algorithm"));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
+        let now = now.as_secs_f64();
+        if let Some(known) = self.verdicts.get(&token) {
+            self.check_times(known.times, now)?;
+            return Ok(known.identity);
         }
-        let verifying_key = match self.config.secret_is_base64 {
-            true => &credential.decoded_key,
-            false => &credential.key,
-        };
-        let verifying_key = verifying_key.as_ref().ok_or_else(|| invalid("Invalid key/secret"))?;
-        let verified = token.verify(verifying_key).map_err(|_| invalid("Invalid signature"))?;
-        self.check_claims(verified.claims())?;
-        Ok(Identity {
-            consumer: Some(credential.consumer.clone()),
-            credential: Some(Credential { identifier: credential.identifier.clone() }),
-        })
+        let (identity, times) = self.verify(exchange, &token)?;
+        self.check_times(times, now)?;
+        self.verdicts.keep(&token, Verdict { identity: identity.clone(), times });
+        Ok(identity)
     }
 }
 
@@ -134,28 +128,49 @@ impl Jwt {
         }
     }
 
-    fn check_claims(&self, claims: &Map<String, Value>) -> Result<(), Refusal> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
-        let now = now.as_secs_f64();
+    /// Finds the credential that the token names, and holds the token against its key.
+    fn verify(&self, exchange: &Exchange, token: &str) -> Result<(Identity, Times), Refusal> {
+        let token = Token::parse_jwt(token).map_err(|error| invalid(parse_text(error)))?;
+        let claim = self.config.key_claim_name.as_deref().unwrap_or("iss");
+        let key = key_of(&token, claim)?;
+        let Some(credential) = exchange.registry().jwt(&key) else {
+            return Err(invalid(&format!("No credentials found for given '{claim}'")));
+        };
+        if token.alg() != credential.algorithm {
+            return Err(invalid("Invalid algorithm"));
+        }
+        let verifying_key = match self.config.secret_is_base64 {
+            true => &credential.decoded_key,
+            false => &credential.key,
+        };
+        let verifying_key = verifying_key.as_ref().ok_or_else(|| invalid("Invalid key/secret"))?;
+        let verified = token.verify(verifying_key).map_err(|_| invalid("Invalid signature"))?;
+        let identity = Identity {
+            consumer: Some(credential.consumer.clone()),
+            credential: Some(Credential { identifier: credential.identifier.clone() }),
+        };
+        Ok((identity, Times::of(verified.claims())))
+    }
+
+    fn check_times(&self, times: Times, now: f64) -> Result<(), Refusal> {
         let wanted = self.config.claims_to_verify.as_deref().unwrap_or_default();
-        let number = |name| claims::numeric_date(claims, name).ok().flatten();
         let mut wrong = Map::new();
         if wanted.contains(&Claim::Exp) {
-            match number("exp") {
+            match times.expires {
                 None => drop(wrong.insert("exp".to_owned(), json!("must be a number"))),
                 Some(exp) if exp <= now => drop(wrong.insert("exp".to_owned(), json!("token expired"))),
                 Some(_) => {}
             }
         }
         if wanted.contains(&Claim::Nbf) {
-            match number("nbf") {
+            match times.not_before {
                 None => drop(wrong.insert("nbf".to_owned(), json!("must be a number"))),
                 Some(nbf) if nbf > now => drop(wrong.insert("nbf".to_owned(), json!("token not valid yet"))),
                 Some(_) => {}
             }
         }
         let longest = self.config.maximum_expiration.unwrap_or(0.0);
-        if wrong.is_empty() && longest > 0.0 && number("exp").is_none_or(|exp| exp - now > longest) {
+        if wrong.is_empty() && longest > 0.0 && times.expires.is_none_or(|exp| exp - now > longest) {
             wrong.insert("exp".to_owned(), json!("exceeds maximum allowed expiration"));
         }
         if wrong.is_empty() { Ok(()) } else { Err(refusal(&Value::Object(wrong))) }

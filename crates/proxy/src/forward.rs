@@ -5,6 +5,7 @@ use crate::conduct::SERVER;
 use crate::destination::Destination;
 use crate::exchange::Exchange;
 use crate::identity::header_value;
+use http::header::Entry;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SERVER as SERVER_HEADER, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
@@ -33,6 +34,8 @@ const UPSTREAM_STATUS: HeaderName = HeaderName::from_static("x-kong-upstream-sta
 pub struct Hop {
     /// The caller wants to go on as a WebSocket.
     pub websocket: bool,
+    /// The caller takes trailers.
+    pub trailers: bool,
 }
 
 /// Takes out of a request what is for this connection alone.
@@ -61,7 +64,7 @@ pub fn leave_connection(headers: &mut HeaderMap, version: Version) -> Hop {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    Hop { websocket }
+    Hop { websocket, trailers }
 }
 
 /// Headers of one connection (RFC 9110 section 7.6.1), and `Proxy`, which CGI would take for a setting.
@@ -140,11 +143,11 @@ pub fn request(
         },
     );
     forwarded(exchange, &mut headers);
-    headers.remove(REQUEST_ID);
-    if exchange.conduct.request_id_upstream {
-        headers.insert(REQUEST_ID, exchange.id.to_header());
+    match exchange.conduct.request_id_upstream {
+        true => drop(headers.insert(REQUEST_ID, exchange.id.to_header())),
+        false => drop(headers.remove(REQUEST_ID)),
     }
-    if headers.contains_key(TE) {
+    if hop.trailers {
         // RFC 9110 section 10.1.4: TE is for one connection, and says so.
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
@@ -274,17 +277,15 @@ const VIA_HTTP_11: HeaderValue = HeaderValue::from_static("1.1 portcullis");
 
 /// Adds to a list header, in one line.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    let mut held = headers.get_all(&name).iter().map(HeaderValue::as_bytes).peekable();
-    let value = match held.peek() {
-        None => value,
-        Some(_) => {
-            let mut line = held.collect::<Vec<_>>().join(&b", "[..]);
+    match headers.entry(name) {
+        Entry::Vacant(entry) => drop(entry.insert(value)),
+        Entry::Occupied(mut entry) => {
+            let mut line = entry.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
             line.extend_from_slice(b", ");
             line.extend_from_slice(value.as_bytes());
-            HeaderValue::from_bytes(&line).unwrap_or(value)
+            entry.insert(HeaderValue::from_bytes(&line).unwrap_or(value));
         }
-    };
-    headers.insert(name, value);
+    }
 }
 
 #[cfg(test)]

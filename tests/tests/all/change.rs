@@ -146,3 +146,26 @@ fn a_gate_without_a_given_token_makes_one_that_only_its_owner_can_read() {
     http(gate.admin_address(), "GET", "/services", &[], b"").expect_status(401);
     http(gate.admin_address(), "GET", "/services", &[("Kong-Admin-Token", token)], b"").expect_status(200);
 }
+
+/// The gate remembers tokens that it has verified. It must forget them when the credential goes, or a
+/// dismissed caller would come in until the token expires.
+#[test]
+fn a_token_is_forgotten_with_its_credential() {
+    let origin = Origin::start();
+    let with = |secret: &str| {
+        format!(
+            "_format_version: \"3.0\"\nconsumers: [{{username: alice, jwt_secrets: [{{key: issuer, secret: {secret}}}]}}]\n\
+             services:\n- url: {}\n  routes:\n  - paths: [/]\n    plugins: [{{name: jwt}}]\n",
+            origin.url()
+        )
+    };
+    let gate = Gate::start(with("first-secret"));
+    let token = format!("Bearer {}", tests::hs256("first-secret", &serde_json::json!({"iss": "issuer"})));
+    let ask = || http(gate.proxy(), "GET", "/", &[("Authorization", &token)], b"");
+    for _ in 0..3 {
+        ask().expect_status(200);
+    }
+    gate.rewrite(with("second-secret"));
+    gate.tell(&["reload"]).expect_code(0);
+    ask().expect_status(401);
+}

@@ -1,0 +1,93 @@
+//! Tokens that were verified, so that none is verified twice.
+//!
+//! Each placement has its own: the verdict depends on its configuration, and on the credentials of the
+//! same configuration. A change of either makes new placements, which start with nothing. Only tokens whose
+//! signature is good get in, so nobody can fill the memory with junk; how long they are good for is asked
+//! anew each time.
+
+use jose::{Object, claims};
+use proxy::identity::Identity;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+/// A token's outcome.
+#[derive(Clone)]
+pub struct Verdict {
+    pub identity: Identity,
+    pub times: Times,
+}
+
+/// When a token is good, in seconds since 1970. A claim that is no number is as good as absent.
+#[derive(Clone, Copy)]
+pub struct Times {
+    pub expires: Option<f64>,
+    pub not_before: Option<f64>,
+}
+
+impl Times {
+    pub fn of(claims: &Object) -> Times {
+        let number = |name| claims::numeric_date(claims, name).ok().flatten();
+        Times { expires: number("exp"), not_before: number("nbf") }
+    }
+}
+
+/// The memory for tokens of one placement, in bytes: some 20,000 of the usual size.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+const USUAL_TOKENS: usize = 20_000;
+
+/// Verdicts by token. The whole token is the key, so that no two can share a verdict.
+pub struct Verdicts(Cache<Box<str>, Verdict, Size>);
+
+#[derive(Clone)]
+struct Size;
+
+impl Weighter<Box<str>, Verdict> for Size {
+    fn weight(&self, token: &Box<str>, _: &Verdict) -> u64 {
+        token.len() as u64 + size_of::<Verdict>() as u64
+    }
+}
+
+impl Verdicts {
+    pub fn new() -> Verdicts {
+        Verdicts(Cache::with_weighter(USUAL_TOKENS, MAX_BYTES, Size))
+    }
+
+    pub fn get(&self, token: &str) -> Option<Verdict> {
+        self.0.get(token)
+    }
+
+    pub fn keep(&self, token: &str, verdict: Verdict) {
+        self.0.insert(token.into(), verdict);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(expires: f64) -> Verdict {
+        let identity = Identity { consumer: None, credential: None };
+        Verdict { identity, times: Times { expires: Some(expires), not_before: None } }
+    }
+
+    #[test]
+    fn a_verdict_is_for_its_token_alone() {
+        let verdicts = Verdicts::new();
+        verdicts.keep("a.b.c", verdict(1.0));
+        assert_eq!(verdicts.get("a.b.c").and_then(|verdict| verdict.times.expires), Some(1.0));
+        for other in ["a.b.d", "a.b.c ", "a.b", ""] {
+            assert!(verdicts.get(other).is_none(), "{other}");
+        }
+        assert!(Verdicts::new().get("a.b.c").is_none());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let verdicts = Verdicts::new();
+        let long = "x".repeat(16 * 1024);
+        for number in 0..2_000 {
+            verdicts.keep(&format!("{long}{number}"), verdict(1.0));
+        }
+        assert!(verdicts.0.weight() <= MAX_BYTES, "{}", verdicts.0.weight());
+    }
+}

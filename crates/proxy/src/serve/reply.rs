@@ -1,0 +1,66 @@
+//! The answer to a request, before plugins have looked at it.
+
+use crate::answer::{self, Answer, UpstreamError};
+use crate::balancer::Choice;
+use crate::body::Body;
+use crate::exchange::Exchange;
+use crate::forward::{self, Hop};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Response, StatusCode};
+use std::time::Instant;
+
+/// What the caller gets.
+pub(super) struct Reply {
+    pub(super) content: Content,
+    /// How long a service took, if one was asked.
+    pub(super) upstream_ms: Option<u64>,
+}
+
+/// Whose answer it is.
+pub(super) enum Content {
+    Proxied(Response<Body>),
+    Own(Answer),
+}
+
+impl Reply {
+    pub(super) fn refused(answer: Answer) -> Reply {
+        Reply { content: Content::Own(answer), upstream_ms: None }
+    }
+
+    pub(super) fn failed(error: UpstreamError, exchange: &Exchange, asked: Instant) -> Reply {
+        let service = exchange.route.as_ref().and_then(|route| route.service.as_ref()?.name.clone());
+        tracing::warn!(request_id = exchange.id.as_str(), service, %error, "no answer from the service");
+        let upstream_ms = error.reached_upstream().then(|| millis(asked));
+        Reply { content: Content::Own(error.answer(exchange.conduct.error_default_type)), upstream_ms }
+    }
+
+    pub(super) fn proxied(
+        response: Response<Body>,
+        exchange: &Exchange,
+        asked: Instant,
+        choice: Option<Choice>,
+        hop: Hop,
+    ) -> Reply {
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switched && !hop.websocket {
+            // Nobody asked to switch: what follows is no HTTP, and must not reach the caller as such.
+            let answer = answer::nginx(StatusCode::BAD_GATEWAY, exchange.conduct.error_default_type);
+            return Reply { content: Content::Own(answer), upstream_ms: Some(millis(asked)) };
+        }
+        let upstream_ms = millis(asked);
+        let (mut head, body) = response.into_parts();
+        forward::proxied_response(exchange, &mut head, upstream_ms, exchange.elapsed_ms().saturating_sub(upstream_ms));
+        if switched {
+            head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        if let Some(choice) = choice {
+            choice.write(&mut head.headers);
+        }
+        Reply { content: Content::Proxied(Response::from_parts(head, body)), upstream_ms: Some(upstream_ms) }
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

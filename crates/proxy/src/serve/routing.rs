@@ -1,0 +1,77 @@
+//! Which route takes a request, and what that means for it.
+
+use crate::answer::{self, Answer};
+use crate::exchange::Exchange;
+use crate::plan::RoutePlan;
+use http::header::{CONNECTION, LOCATION, UPGRADE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use router::Query;
+use std::sync::Arc;
+
+/// Finds the route, and says what of the request goes to its service.
+pub(super) fn find_route(exchange: &mut Exchange) -> Option<Arc<RoutePlan>> {
+    let Exchange { target, request, caller, plan, .. } = exchange;
+    let path = router::normalize(&target.raw_path);
+    let query = Query {
+        method: &request.method,
+        host: &target.host,
+        port: target.port.or(Some(caller.port)),
+        path: &path,
+        headers: &request.headers,
+        sni: caller.server_name.as_deref(),
+        secure: caller.secure,
+    };
+    let found = plan.router.find(&query)?;
+    let route = plan.routes.get(found.rule)?.clone();
+    let rest = route.strip_path.then(|| found.rest(&path));
+    let service_path = route.service.as_ref().map_or("", |service| &service.path);
+    router::join_v0(service_path, &path, rest, &mut target.upstream_path);
+    let matched = found.matched.as_ref().and_then(|range| path.get(range.clone()));
+    target.prefix = matched.filter(|prefix| route.strip_path && *prefix != "/").map(str::to_owned);
+    if let Some(captures) = found.captures() {
+        for (index, name) in found.capture_names().enumerate().skip(1) {
+            if let Some(value) = captures.get(index) {
+                let names = std::iter::once(index.to_string()).chain(name.map(str::to_owned));
+                target.captures.extend(names.map(|name| (name, value.as_str().to_owned())));
+            }
+        }
+    }
+    Some(route)
+}
+
+/// A route for HTTPS alone, on plain HTTP: 426, or a redirect to the same place.
+pub(super) fn insist_on_https(exchange: &Exchange, route: &RoutePlan) -> Option<Answer> {
+    let status = route.secure_only.filter(|_| !exchange.caller.secure)?;
+    let answer = Answer::error(status, "Please use HTTPS protocol");
+    if status == StatusCode::UPGRADE_REQUIRED {
+        return Some(
+            answer
+                .with_header(CONNECTION, HeaderValue::from_static("Upgrade"))
+                .with_header(UPGRADE, HeaderValue::from_static("TLS/1.2, HTTP/1.1")),
+        );
+    }
+    let target = &exchange.target;
+    let query = exchange.request.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = HeaderValue::try_from(format!("https://{}{}{query}", target.host, target.raw_path));
+    Some(match location {
+        Ok(location) => answer.with_header(LOCATION, location),
+        Err(_) => answer::nginx(StatusCode::BAD_REQUEST, exchange.conduct.error_default_type),
+    })
+}
+
+/// `Kong-Debug: 1` makes the answer name its route and service, where the operator allows it.
+pub(super) fn debug_headers(exchange: &Exchange, headers: &mut HeaderMap) {
+    let asked = exchange.request.headers.get("kong-debug").is_some_and(|value| value == "1");
+    let (true, true, Some(route)) = (exchange.conduct.allow_debug_header, asked, &exchange.route) else { return };
+    let mut name = |header: &'static str, value: Option<String>| {
+        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
+            headers.insert(header, value);
+        }
+    };
+    name("kong-route-id", Some(route.id.to_string()));
+    name("kong-route-name", route.name.clone());
+    if let Some(service) = &route.service {
+        name("kong-service-id", Some(service.id.to_string()));
+        name("kong-service-name", service.name.clone());
+    }
+}
