@@ -95,7 +95,7 @@ impl Invalid {
                     out.insert(key.to_owned(), value.clone());
                 }
             }
-            out.insert("entity".to_owned(), shown(kind, &offence.entity));
+            out.insert("entity".to_owned(), shown(kind, offence));
             out.insert("errors".to_owned(), json!(errors));
             Value::Object(out)
         };
@@ -139,13 +139,14 @@ fn slot<'a>(mut fields: &'a mut Value, place: &Place) -> Option<&'a mut Value> {
 
 /// The entity for an error message: what its kind knows and holds no secret. Of the rest, only the names
 /// are shown, for a secret under a wrong name is a secret all the same.
-fn shown(kind: Option<&EntityKind>, entity: &Value) -> Value {
-    let (Some(kind), Value::Object(map)) = (kind, entity) else { return Value::Null };
+fn shown(kind: Option<&EntityKind>, offence: &Offence) -> Value {
+    let (Some(kind), Value::Object(map)) = (kind, &offence.entity) else { return Value::Null };
     let value = |(name, value): (&String, &Value)| {
         let known = kind.record.field(name).filter(|field| is_shown(field));
         let scalar = value.as_str().is_none_or(|text| text.len() <= 256 && !text.contains("-----"));
         let value = match known {
-            Some(_) if scalar && !value.is_object() => value.clone(),
+            // What is wrong may be wrong because it stands in the wrong place.
+            Some(_) if scalar && !value.is_object() && !offence.violations.contains(name) => value.clone(),
             _ => Value::from("[not shown]"),
         };
         (name.clone(), value)

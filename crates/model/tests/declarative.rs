@@ -239,3 +239,62 @@ fn a_configuration_can_be_written_and_read_again() {
         assert_eq!(json(&first), json(&second), "{}", kind.name);
     }
 }
+
+/// A secret in the wrong place is a secret all the same: no error may repeat it.
+#[test]
+fn errors_repeat_no_secret() {
+    let documents = [
+        "services: [{name: s, url: 'http://u:hunter2@h:80/'}]",
+        "services: [{name: s, host: 'u:hunter2@h'}]",
+        "consumers: [{username: u, keyauth_credentials: [hunter2]}]",
+        "consumers: [{username: u, keyauth_credentials: [{kye: hunter2}]}]",
+        "consumers: [{username: u, passwd: hunter2}]",
+        "consumers: [{username: u, basicauth_credentials: [{password: hunter2}]}]",
+        "consumers: [{username: u, jwt_secrets: [{secret: hunter2, algorithm: no}]}]",
+        "certificates: [{cert: x, private_key: hunter2}]",
+        "plugins: [{name: key-auth, config: {names: 1, secret: hunter2}}]",
+        "plugins: [{name: key-auth, confg: {secret: hunter2}}]",
+        "upstreams: [{name: u, healthchecks: {active: {timeout: x, headers: {authorization: [hunter2]}}}}]",
+    ];
+    for document in documents {
+        let text = format!("_format_version: \"3.0\"\n{document}");
+        let context = Context { catalog: &catalog(), vaults: Vaults::new(HashMap::new()), now: 0 };
+        let (invalid, node) = read_text(&text, context).err().unwrap();
+        let findings: Vec<String> = invalid.findings(&node.unwrap()).iter().map(ToString::to_string).collect();
+        let told = format!("{findings:?} {} {:?}", invalid.fields(), invalid.flattened());
+        assert!(!told.contains("hunter2"), "{document}: {told}");
+    }
+}
+
+#[test]
+fn slips_in_references_are_no_secrets() {
+    let read_key = |key: &str| {
+        let text =
+            format!("_format_version: \"3.0\"\nconsumers: [{{username: c, keyauth_credentials: [{{key: '{key}'}}]}}]");
+        let context = Context {
+            catalog: &catalog(),
+            vaults: Vaults::new(HashMap::from([("EMPTY".to_owned(), String::new())])),
+            now: 0,
+        };
+        read_text(&text, context).err().map(|(invalid, _)| invalid.entities[0].violations.message()).unwrap_or_default()
+    };
+    let slip =
+        "schema violation (key: this is no reference to a vault; write {vault://env/NAME} and nothing around it)";
+    for key in ["{vault://env/key} ", "{vault://env/key", "x{vault://env/key}"] {
+        assert_eq!(read_key(key), slip, "{key}");
+    }
+    assert_eq!(
+        read_key("{vault://env/empty}"),
+        "schema violation (key: cannot resolve {vault://env/empty}: the environment variable EMPTY is empty)"
+    );
+}
+
+#[test]
+fn identities_are_kongs() {
+    // Kong names a target by its address and its upstream.
+    let upstream = model::id::derived("upstreams", "u.test");
+    let target = row("upstreams: [{name: u.test, targets: [{target: '127.0.0.1:8000'}]}]", "targets");
+    assert_eq!(target["id"], json!(model::id::derived("targets", &format!("127.0.0.1:8000:{upstream}"))));
+    refused("services: [{name: s, host: h, id: not-a-uuid}]", &["2: services.1.id: expected a valid UUID"]);
+    refused("services: [{name: s, host: h, id: 5}]", &["2: services.1.id: expected a string"]);
+}

@@ -48,10 +48,12 @@ impl Authenticator for BasicAuth {
 
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
         for header in [PROXY_AUTHORIZATION, AUTHORIZATION] {
-            let Some((username, password)) = credentials(exchange, &header) else { continue };
+            let Some(value) = basic(exchange, &header) else { continue };
             if self.hide_credentials {
+                // Also where they are wrong: an almost right password is a secret.
                 exchange.request.headers.remove(header);
             }
+            let Some((username, password)) = credentials(&value) else { continue };
             if let Some(found) = exchange.registry().basic(&username, &password) {
                 return Ok(Identity {
                     consumer: Some(found.consumer.clone()),
@@ -63,12 +65,16 @@ impl Authenticator for BasicAuth {
     }
 }
 
+/// What follows the scheme `Basic`, if that is the scheme.
+fn basic(exchange: &Exchange, header: &HeaderName) -> Option<String> {
+    let value = exchange.request.headers.get(header)?.to_str().ok()?.trim();
+    let (scheme, encoded) = value.split_once(' ').unwrap_or((value, ""));
+    scheme.eq_ignore_ascii_case("basic").then(|| encoded.trim().to_owned())
+}
+
 /// User name and password; the name ends at the first colon, the password may hold more.
-fn credentials(exchange: &Exchange, header: &HeaderName) -> Option<(String, String)> {
-    let value = exchange.request.headers.get(header)?.to_str().ok()?;
-    let (scheme, encoded) = value.trim().split_once(' ')?;
-    let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-    let decoded = String::from_utf8(decoded).ok()?;
+fn credentials(encoded: &str) -> Option<(String, String)> {
+    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
     Some((username.to_owned(), password.to_owned()))
 }
