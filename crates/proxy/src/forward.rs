@@ -77,7 +77,16 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         && HOP_BY_HOP.contains(name)
 }
 
+/// How many headers the gate adds to a request or an answer, at most.
+const ADDED: usize = 12;
+
 fn connection_options(headers: &HeaderMap) -> Vec<String> {
+    // By far the most common case names no header.
+    if headers.get(CONNECTION).is_none_or(|value| value == "keep-alive" || value == "close")
+        && headers.get_all(CONNECTION).iter().nth(1).is_none()
+    {
+        return Vec::new();
+    }
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
 }
@@ -122,6 +131,8 @@ pub fn request(
         uri.push_str(query);
     }
     let mut headers = exchange.request.headers.clone();
+    // Room for all that is added below: growing step by step costs more than the headers themselves.
+    headers.reserve(ADDED);
     let host = match preserve_host {
         true => match target.port {
             Some(port) => HeaderValue::try_from(format!("{}:{port}", target.host))?,
@@ -226,6 +237,7 @@ pub fn proxied_response(exchange: &Exchange, head: &mut response::Parts, upstrea
         drop_hop_by_hop(&mut head.headers);
     }
     head.version = Version::HTTP_11;
+    head.headers.reserve(ADDED);
     let shown = exchange.conduct.headers;
     if shown.via {
         append(&mut head.headers, VIA, VIA_HTTP_11);
