@@ -87,6 +87,9 @@ fn start(settings: Settings) -> Result<(), Failure> {
     // The receivers are gone only where every worker has ended already.
     let _ = stop.send(true);
     running.into_iter().for_each(Worker::join);
+    if let Some(log) = &gate.shared.log {
+        log.close();
+    }
     for file in [control::SOCKET, PID, ADDRESSES] {
         let _ = std::fs::remove_file(data.path(file));
     }

@@ -8,10 +8,9 @@ use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, StatusCode};
 use schema::{Value, json};
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::FormatItem;
 use time::macros::format_description;
@@ -28,19 +27,50 @@ pub enum Format {
 #[derive(Clone)]
 pub struct AccessLog {
     format: Format,
-    lines: SyncSender<String>,
-    dropped: Arc<AtomicU64>,
+    waiting: Arc<Waiting>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
-/// Lines that may wait to be written. A disk that cannot keep up costs lines, not requests.
-const QUEUE: usize = 65_536;
+/// Lines on their way to the thread that writes them.
+#[derive(Default)]
+struct Waiting {
+    lines: Mutex<Lines>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    text: String,
+    /// Lines that found no room.
+    lost: u64,
+    closed: bool,
+}
+
+/// Bytes of lines that may wait. A disk that cannot keep up costs lines, not requests.
+const MAX_WAITING: usize = 16 * 1024 * 1024;
+/// Lines are written together: after this long, or this many bytes. Waking a thread for each line would
+/// cost more than the request.
+const GATHER: Duration = Duration::from_millis(100);
+const ENOUGH: usize = 64 * 1024;
 
 impl AccessLog {
     /// Starts the thread that writes to `sink`.
     pub fn start(format: Format, sink: Box<dyn Write + Send>) -> io::Result<AccessLog> {
-        let (lines, queue) = sync_channel(QUEUE);
-        thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(queue, sink))?;
-        Ok(AccessLog { format, lines, dropped: Arc::default() })
+        let waiting = Arc::new(Waiting::default());
+        let source = waiting.clone();
+        let writer = thread::Builder::new().name("access-log".to_owned()).spawn(move || source.write_all(sink))?;
+        Ok(AccessLog { format, waiting, writer: Arc::new(Mutex::new(Some(writer))) })
+    }
+
+    /// Writes what waits, and ends the thread. Lines that come later are lost.
+    pub fn close(&self) {
+        self.waiting.lock().closed = true;
+        self.waiting.wake.notify_one();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A panic was reported when it happened.
+            let _ = writer.join();
+        }
     }
 
     fn write(&self, pending: &Pending) {
@@ -48,25 +78,46 @@ impl AccessLog {
             Format::Json => pending.json(),
             Format::Common => pending.common(),
         };
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
-            let before = self.dropped.fetch_add(1, Relaxed);
-            if before.is_power_of_two() || before == 0 {
-                tracing::warn!(dropped = before + 1, "the access log cannot be written fast enough; lines are lost");
-            }
+        let mut lines = self.waiting.lock();
+        if lines.text.len() + line.len() > MAX_WAITING {
+            lines.lost += 1;
+            return;
+        }
+        let before = lines.text.len();
+        lines.text.push_str(&line);
+        lines.text.push('\n');
+        // The thread sleeps while nothing waits, and gathers once something does.
+        if before == 0 || before < ENOUGH && lines.text.len() >= ENOUGH {
+            drop(lines);
+            self.waiting.wake.notify_one();
         }
     }
 }
 
-fn write_all(queue: Receiver<String>, sink: Box<dyn Write + Send>) {
-    let mut sink = io::BufWriter::new(sink);
-    while let Ok(line) = queue.recv() {
-        let mut result = writeln!(sink, "{line}");
-        // Whatever waits goes out together, then the lines are made visible.
-        while let (Ok(()), Ok(line)) = (&result, queue.try_recv()) {
-            result = writeln!(sink, "{line}");
-        }
-        if let Err(error) = result.and_then(|()| sink.flush()) {
-            tracing::error!(%error, "the access log cannot be written");
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all(&self, mut sink: Box<dyn Write + Send>) {
+        loop {
+            let lines = self.lock();
+            let lines = self.wake.wait_while(lines, |lines| lines.text.is_empty() && !lines.closed);
+            let lines = lines.unwrap_or_else(PoisonError::into_inner);
+            let gathered =
+                self.wake.wait_timeout_while(lines, GATHER, |lines| lines.text.len() < ENOUGH && !lines.closed);
+            let (mut lines, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+            let (text, lost, closed) = (std::mem::take(&mut lines.text), std::mem::take(&mut lines.lost), lines.closed);
+            drop(lines);
+            if let Err(error) = sink.write_all(text.as_bytes()).and_then(|()| sink.flush()) {
+                tracing::error!(%error, "the access log cannot be written");
+            }
+            if lost > 0 {
+                tracing::warn!(lost, "the access log could not be written fast enough; lines are lost");
+            }
+            if closed {
+                return;
+            }
         }
     }
 }
@@ -230,6 +281,36 @@ fn millis(since: std::time::Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_waits_is_written_before_the_end() {
+        let paper = Paper::default();
+        let log = AccessLog::start(Format::Json, Box::new(paper.clone())).unwrap();
+        for number in 0..10_000 {
+            let mut lines = log.waiting.lock();
+            lines.text.push_str(&format!("{number}\n"));
+            drop(lines);
+            log.waiting.wake.notify_one();
+        }
+        log.close();
+        let written = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        let expected: String = (0..10_000).map(|number| format!("{number}\n")).collect();
+        assert_eq!(written, expected);
+    }
 
     #[test]
     fn queries_lose_their_values() {
