@@ -70,6 +70,14 @@ impl Restarts {
     }
 }
 
+impl Drop for Restarts {
+    /// The thread that listens holds the gate too, and ends with the process: without this the gate would
+    /// outlive them both.
+    fn drop(&mut self) {
+        drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
 /// One line of JSON in, one out. When starting panics, the connection closes without an answer, and
 /// the script fails the case.
 fn answer(mut stream: TcpStream, restart: impl FnOnce(&Value)) {
