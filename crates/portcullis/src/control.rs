@@ -5,11 +5,10 @@
 use crate::gate::Gate;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -23,7 +22,7 @@ pub enum Outcome {
     Refused(Vec<String>),
 }
 
-/// Opens the door. The socket of a gate that has ended is replaced.
+/// Opens the door. The socket of a gate that has ended is replaced. It does not block, as the runtime wants it.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(
@@ -32,13 +31,15 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
         )),
         Err(_) => {
             let _ = std::fs::remove_file(path);
-            UnixListener::bind(path)
+            let listener = UnixListener::bind(path)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
         }
     }
 }
 
 /// Serves one request after the other.
-pub async fn serve(listener: UnixListener, gate: Arc<Gate>) {
+pub async fn serve(listener: tokio::net::UnixListener, gate: Arc<Gate>) {
     while let Ok((stream, _)) = listener.accept().await {
         let gate = gate.clone();
         tokio::spawn(async move {

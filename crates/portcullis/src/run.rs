@@ -18,6 +18,7 @@ use schema::json;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,7 +51,19 @@ pub fn run(flags: &StartFlags) -> ExitCode {
 fn start(settings: Settings) -> Result<(), Failure> {
     let one = |error: String| vec![error];
     let data = DataDir::open(&settings.data).map_err(|error| one(error.to_string()))?;
-    let gate = Arc::new(Gate::new(parts(&settings, &data).map_err(one)?)?);
+    // First of all, so that a second gate changes nothing for the one that runs with this directory.
+    let socket = data.path(control::SOCKET);
+    let control = control::listen(&socket).map_err(|error| one(format!("{}: {error}", socket.display())))?;
+    let result = serve(&settings, &data, control);
+    for file in [control::SOCKET, PID, ADDRESSES] {
+        let _ = std::fs::remove_file(data.path(file));
+    }
+    result
+}
+
+fn serve(settings: &Settings, data: &DataDir, control: UnixListener) -> Result<(), Failure> {
+    let one = |error: String| vec![error];
+    let gate = Arc::new(Gate::new(parts(settings, data).map_err(one)?)?);
     let workers = settings.workers.count().get();
     let sockets = bind(&settings.proxy_listen, workers).map_err(one)?;
     let admin_sockets = bind(&settings.admin_listen, 1).map_err(one)?;
@@ -71,8 +84,7 @@ fn start(settings: Settings) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| one(error.to_string()))?;
     let result = runtime.block_on(async {
-        let socket = data.path(control::SOCKET);
-        let control = control::listen(&socket).map_err(|error| format!("{}: {error}", socket.display()))?;
+        let control = tokio::net::UnixListener::from_std(control).map_err(|error| error.to_string())?;
         tokio::spawn(control::serve(control, gate.clone()));
         let admin = Arc::new(Admin::new(Handle(gate.clone()), token));
         let answer: mount::Answer = Arc::new(move |request| admin.answer(request));
@@ -80,7 +92,7 @@ fn start(settings: Settings) -> Result<(), Failure> {
             let tls = bound.listen.tls.then(|| gate.shared.plan.load().server_tls_http1.clone());
             tokio::spawn(mount::serve(bound.socket, tls, answer.clone()));
         }
-        announce(&settings, &gate, &addresses, &data)?;
+        announce(settings, &gate, &addresses, data)?;
         until_told_to_stop(&gate).await.map_err(|error| error.to_string())
     });
     tracing::info!("stopping: no new connections; requests under way have {:?}", settings.stop_timeout_s);
@@ -89,9 +101,6 @@ fn start(settings: Settings) -> Result<(), Failure> {
     running.into_iter().for_each(Worker::join);
     if let Some(log) = &gate.shared.log {
         log.close();
-    }
-    for file in [control::SOCKET, PID, ADDRESSES] {
-        let _ = std::fs::remove_file(data.path(file));
     }
     result.map_err(one)
 }

@@ -89,6 +89,21 @@ fn a_bad_file_stops_the_start() {
     names_every_fault(&finished.stderr, &file);
 }
 
+/// A slip of an operator must not take the running gate out of reach.
+#[test]
+fn a_second_gate_with_the_same_data_leaves_the_first_alone() {
+    let gate = Gate::start(GOOD);
+    let second = Gate::with(GOOD).env("PORTCULLIS_DATA", gate.data().to_str().unwrap());
+    let refused = second.refuse().expect_code(1);
+    assert!(refused.stderr.contains("another gate runs"), "{}", refused.stderr);
+    assert!(!refused.text().contains("ready"), "{}", refused.text());
+
+    gate.tell(&["reload"]).expect_code(0);
+    for file in ["addresses.json", "portcullis.pid"] {
+        assert!(gate.data().join(file).exists(), "{file} is gone");
+    }
+}
+
 #[test]
 fn term_ends_the_gate_with_exit_code_0() {
     let gate = Gate::start(GOOD);
