@@ -41,22 +41,23 @@ pub fn complete(kind: &EntityKind, catalog: &Catalog, mut entity: Map<String, Va
 }
 
 /// The record of a kind; where `config` depends on the entity's name, with the one that belongs to it.
-pub fn record(kind: &EntityKind, catalog: &Catalog, name: Option<&str>) -> Cow<'static, Record> {
+pub fn record<'a>(kind: &'a EntityKind, catalog: &Catalog, name: Option<&str>) -> Cow<'a, Record> {
     let plugin = name.filter(|_| kind.name == "plugins").and_then(|name| catalog.plugin(name));
     let config = match (kind.name, name, plugin) {
         ("vaults", Some("env"), _) => Some(EnvConfig::record()),
         (_, _, Some(plugin)) => Some(plugin.config.clone()),
         _ => None,
     };
+    let Some(config) = config else { return Cow::Borrowed(&kind.record) };
     let mut record = kind.record.clone();
     for field in &mut record.fields {
-        match (field.name, &config, plugin) {
-            ("config", Some(config), _) => {
+        match (field.name, plugin) {
+            ("config", _) => {
                 field.kind = Kind::Record(config.clone());
                 field.required = true;
             }
-            ("consumer", _, Some(plugin)) if !plugin.on_consumer => *field = field.clone().must_be_null(),
-            ("protocols", _, Some(_)) => {
+            ("consumer", Some(plugin)) if !plugin.on_consumer => *field = field.clone().must_be_null(),
+            ("protocols", Some(_)) => {
                 let word = Field { kind: Kind::OneOf(PROTOCOLS), ..Field::of::<String>("", "") };
                 field.kind = Kind::Set(Box::new(word));
             }

@@ -3,7 +3,7 @@
 //! No line holds a secret: of a query only the names of its arguments are written, and of the headers only
 //! the user agent and the referring page without its query.
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, millis_since};
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, StatusCode};
 use schema::{Value, json};
@@ -182,7 +182,7 @@ impl Pending {
                 "referrer": exchange.referrer,
             },
             "response": { "status": status.as_u16(), "size_bytes": self.sent_bytes, "complete": self.complete },
-            "latencies_ms": { "request": millis(exchange.started), "upstream": upstream_ms },
+            "latencies_ms": { "request": millis_since(exchange.started), "upstream": upstream_ms },
             "route": exchange.route,
             "service": exchange.service,
             "consumer": exchange.consumer,
@@ -272,10 +272,6 @@ fn version(version: http::Version) -> &'static str {
         http::Version::HTTP_2 => "HTTP/2.0",
         _ => "HTTP/1.1",
     }
-}
-
-fn millis(since: std::time::Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

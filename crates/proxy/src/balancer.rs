@@ -105,6 +105,11 @@ impl Balancer {
         }
     }
 
+    /// Whether it hashes a part of the path that the route's expression captured.
+    pub fn reads_captures(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input, HashInput::Capture(_)))
+    }
+
     /// Chooses a target, other than those already tried as long as there are others.
     pub fn choose(&self, exchange: &Exchange, tried: &[Arc<Target>]) -> Option<Choice> {
         let fresh = |target: &Target| !tried.iter().any(|tried| std::ptr::eq(Arc::as_ptr(tried), target));

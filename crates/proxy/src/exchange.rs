@@ -100,6 +100,11 @@ impl Exchange {
 
     /// Milliseconds since the request came in.
     pub fn elapsed_ms(&self) -> u64 {
-        self.started.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
+        millis_since(self.started)
     }
+}
+
+/// Milliseconds that have passed.
+pub fn millis_since(then: Instant) -> u64 {
+    u64::try_from(then.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -4,7 +4,7 @@ use crate::body::Body;
 use crate::conduct::SERVER;
 use crate::destination::Destination;
 use crate::exchange::Exchange;
-use crate::identity::header_value;
+use crate::identity::{header_value, remove_where};
 use http::header::Entry;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SERVER as SERVER_HEADER, TE, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -60,7 +60,7 @@ pub fn leave_connection(headers: &mut HeaderMap, version: Version) -> Hop {
     for name in named.iter().filter(|name| !is_protected(name)) {
         headers.remove(name.as_str());
     }
-    drop_hop_by_hop(headers);
+    remove_where(headers, is_hop_by_hop);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -108,12 +108,6 @@ fn is_protected(name: &str) -> bool {
         "te",
     ];
     PROTECTED.contains(&name) || name.starts_with("x-forwarded-")
-}
-
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
-        headers.remove(name);
-    }
 }
 
 /// The request as the service gets it.
@@ -234,7 +228,7 @@ pub fn proxied_response(exchange: &Exchange, head: &mut response::Parts, upstrea
         for name in connection_options(&head.headers).iter().filter(|name| !is_protected(name)) {
             head.headers.remove(name.as_str());
         }
-        drop_hop_by_hop(&mut head.headers);
+        remove_where(&mut head.headers, is_hop_by_hop);
     }
     head.version = Version::HTTP_11;
     head.headers.reserve(ADDED);

@@ -37,9 +37,14 @@ const RESERVED: [&str; 4] = ["x-consumer-", "x-credential-", "x-authenticated-",
 /// `X.Consumer.ID` and `X-Consumer-ID` as one variable. So every spelling that differs only in its
 /// separators goes, whatever the route.
 pub fn strip(headers: &mut HeaderMap) {
-    // No header with such a beginning is the common case, and this finds it without an allocation.
-    while let Some(name) = headers.keys().find(|name| is_reserved(name.as_str())).cloned() {
-        headers.remove(&name);
+    remove_where(headers, |name| is_reserved(name.as_str()));
+}
+
+/// Removes the headers whose names are meant. No such name is the common case, and this finds it without an
+/// allocation.
+pub fn remove_where(headers: &mut HeaderMap, meant: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = headers.keys().find(|name| meant(name)).cloned() {
+        headers.remove(name);
     }
 }
 
@@ -69,9 +74,7 @@ pub fn strip_forwarding(headers: &mut HeaderMap, trusted: bool) {
             && FORWARDING.iter().any(|canonical| begins_with(name, canonical) && !name.starts_with(canonical));
         misspelt || name == "forwarded" && !trusted
     };
-    while let Some(name) = headers.keys().find(|name| forged(name)).cloned() {
-        headers.remove(&name);
-    }
+    remove_where(headers, forged);
 }
 
 /// Removes from trailers what may not be said in headers either: some services merge the two.
@@ -80,9 +83,7 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
         let name = name.as_str();
         is_reserved(name) || name == "forwarded" || FORWARDING.iter().any(|canonical| begins_with(name, canonical))
     };
-    while let Some(name) = trailers.keys().find(|name| forged(name)).cloned() {
-        trailers.remove(&name);
-    }
+    remove_where(trailers, forged);
 }
 
 impl Identity {

@@ -68,6 +68,13 @@ pub enum Origin {
     Balanced(Balancer),
 }
 
+impl Origin {
+    /// Whether choosing a destination looks at what the route's expression captured.
+    pub fn reads_captures(&self) -> bool {
+        matches!(self, Origin::Balanced(balancer) if balancer.reads_captures())
+    }
+}
+
 /// What compiling needs besides the configuration, kept from one plan to the next.
 pub struct Workshop {
     /// Every plugin of this build.

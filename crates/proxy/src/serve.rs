@@ -160,17 +160,19 @@ impl Core {
         let mut tried: Vec<Arc<balancer::Target>> = Vec::new();
         let mut attempt = 0;
         loop {
-            let choice = match &service.origin {
-                Origin::Direct(_) => None,
-                Origin::Balanced(balancer) => match balancer.choose(exchange, &tried) {
-                    Some(choice) => Some(choice),
-                    None => return Reply::failed(UpstreamError::NoPeer, exchange, asked),
-                },
-            };
-            let destination = match (&service.origin, &choice) {
-                (Origin::Direct(destination), _) => destination,
-                (Origin::Balanced(_), Some(choice)) => &choice.target.destination,
-                (Origin::Balanced(_), None) => return Reply::failed(UpstreamError::NoPeer, exchange, asked),
+            let choice;
+            let destination = match &service.origin {
+                Origin::Direct(destination) => {
+                    choice = None;
+                    destination
+                }
+                Origin::Balanced(balancer) => {
+                    choice = balancer.choose(exchange, &tried);
+                    match &choice {
+                        Some(choice) => &choice.target.destination,
+                        None => return Reply::failed(UpstreamError::NoPeer, exchange, asked),
+                    }
+                }
             };
             // TLS is for the host that is asked for, which may be the caller's.
             let renamed = (route.preserve_host && destination.tls.is_some())

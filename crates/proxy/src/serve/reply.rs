@@ -3,7 +3,7 @@
 use crate::answer::{self, Answer, UpstreamError};
 use crate::balancer::Choice;
 use crate::body::Body;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, millis_since};
 use crate::forward::{self, Hop};
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
@@ -30,7 +30,7 @@ impl Reply {
     pub(super) fn failed(error: UpstreamError, exchange: &Exchange, asked: Instant) -> Reply {
         let service = exchange.route.as_ref().and_then(|route| route.service.as_ref()?.name.clone());
         tracing::warn!(request_id = exchange.id.as_str(), service, %error, "no answer from the service");
-        let upstream_ms = error.reached_upstream().then(|| millis(asked));
+        let upstream_ms = error.reached_upstream().then(|| millis_since(asked));
         Reply { content: Content::Own(error.answer(exchange.conduct.error_default_type)), upstream_ms }
     }
 
@@ -45,9 +45,9 @@ impl Reply {
         if switched && !hop.websocket {
             // Nobody asked to switch: what follows is no HTTP, and must not reach the caller as such.
             let answer = answer::nginx(StatusCode::BAD_GATEWAY, exchange.conduct.error_default_type);
-            return Reply { content: Content::Own(answer), upstream_ms: Some(millis(asked)) };
+            return Reply { content: Content::Own(answer), upstream_ms: Some(millis_since(asked)) };
         }
-        let upstream_ms = millis(asked);
+        let upstream_ms = millis_since(asked);
         let (mut head, body) = response.into_parts();
         forward::proxied_response(exchange, &mut head, upstream_ms, exchange.elapsed_ms().saturating_sub(upstream_ms));
         if switched {
@@ -59,8 +59,4 @@ impl Reply {
         }
         Reply { content: Content::Proxied(Response::from_parts(head, body)), upstream_ms: Some(upstream_ms) }
     }
-}
-
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

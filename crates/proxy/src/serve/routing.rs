@@ -28,7 +28,8 @@ pub(super) fn find_route(exchange: &mut Exchange) -> Option<Arc<RoutePlan>> {
     router::join_v0(service_path, &path, rest, &mut target.upstream_path);
     let matched = found.matched.as_ref().and_then(|range| path.get(range.clone()));
     target.prefix = matched.filter(|prefix| route.strip_path && *prefix != "/").map(str::to_owned);
-    if let Some(captures) = found.captures() {
+    let wanted = route.service.as_ref().is_some_and(|service| service.origin.reads_captures());
+    if wanted && let Some(captures) = found.captures() {
         for (index, name) in found.capture_names().enumerate().skip(1) {
             if let Some(value) = captures.get(index) {
                 let names = std::iter::once(index.to_string()).chain(name.map(str::to_owned));
