@@ -5,6 +5,8 @@
 mod access_log;
 #[path = "all/attacks.rs"]
 mod attacks;
+#[path = "all/balancing.rs"]
+mod balancing;
 #[path = "all/change.rs"]
 mod change;
 #[path = "all/identity_headers.rs"]
