@@ -13,12 +13,12 @@ pub fn python() -> PathBuf {
         None if made.exists() => made,
         None => PathBuf::from("python3"),
     };
-    let finished = run(Command::new(&program).args(["-c", "import yaml, cryptography"]));
+    let finished = run(Command::new(&program).args(["-c", "import yaml, cryptography, h2"]));
     assert_eq!(
         finished.code,
         Some(0),
-        "{} lacks PyYAML or cryptography. ./test installs both, and so does:\n\
-         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography\n{}",
+        "{} lacks PyYAML, cryptography or h2. ./test installs both, and so does:\n\
+         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography h2\n{}",
         program.display(),
         finished.stderr
     );

@@ -9,6 +9,8 @@ mod attacks;
 mod balancing;
 #[path = "all/change.rs"]
 mod change;
+#[path = "all/faults.rs"]
+mod faults;
 #[path = "all/identity_headers.rs"]
 mod identity_headers;
 #[path = "all/instruments.rs"]
@@ -19,5 +21,9 @@ mod kong_cases;
 mod proxying;
 #[path = "all/start.rs"]
 mod start;
+#[path = "all/strict_http1.rs"]
+mod strict_http1;
+#[path = "all/strict_http2.rs"]
+mod strict_http2;
 #[path = "all/tls.rs"]
 mod tls;

@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-pub use tokio_rustls::server::TlsStream;
+use crate::stream::Stream;
 
 /// What a handshake settled.
 #[derive(Debug, Clone)]
@@ -19,12 +19,12 @@ pub struct Handshake {
 }
 
 /// Does the handshake. The caller of this function sets the deadline.
-pub async fn tls_accept(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<(TlsStream<TcpStream>, Handshake)> {
+pub async fn tls_accept(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<(Stream, Handshake)> {
     let stream = TlsAcceptor::from(config).accept(stream).await?;
     let (_, session) = stream.get_ref();
     let handshake = Handshake {
         server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
         http2: session.alpn_protocol() == Some(b"h2"),
     };
-    Ok((stream, handshake))
+    Ok((Stream::tls(stream), handshake))
 }

@@ -1,15 +1,15 @@
 //! The request head at the door: refuses what two HTTP implementations could read in two ways.
 //!
-//! hyper already refuses malformed lines and framing; this adds what it leaves to its user. Two things
-//! cannot be seen here, because hyper resolves them before: `Content-Length` beside `Transfer-Encoding`
-//! (it drops the length and closes afterwards, RFC 9112 section 6.1) and equal repeated lengths (merged).
+//! What is no HTTP at all the readers of HTTP/1.1 (`http1`) and HTTP/2 (hyper) have refused before; this is
+//! about heads that are well formed and ambiguous.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use http1::framing::FramingFault;
 
 /// Whom a request is for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,6 +48,9 @@ pub enum HeadError {
     /// More than one Authorization: the gate would verify one, and the service might read the other.
     #[error("there is more than one Authorization header")]
     AuthorizationRepeated,
+    /// A value with white space around it, in HTTP/2.
+    #[error("a header value begins or ends with white space")]
+    Value,
     /// Not exactly one number, or beside a transfer encoding.
     #[error("the content length is malformed")]
     ContentLength,
@@ -65,6 +68,7 @@ impl HeadError {
             | Self::HostDiffers
             | Self::TransferEncoding
             | Self::AuthorizationRepeated
+            | Self::Value
             | Self::ContentLength => StatusCode::BAD_REQUEST,
         }
     }
@@ -77,8 +81,9 @@ pub fn check(parts: &Parts) -> Result<Authority<'_>, HeadError> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(HeadError::Method);
     }
-    check_target(&parts.method, &parts.uri)?;
+    check_target(&parts.method, &parts.uri, parts.version)?;
     check_framing(parts.version, &parts.headers)?;
+    check_values(parts.version, &parts.headers)?;
     if parts.headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
         return Err(HeadError::AuthorizationRepeated);
     }
@@ -86,33 +91,34 @@ pub fn check(parts: &Parts) -> Result<Authority<'_>, HeadError> {
 }
 
 /// RFC 9112 section 3.2: origin form, absolute form, or `*` for OPTIONS.
-fn check_target(method: &Method, uri: &Uri) -> Result<(), HeadError> {
+fn check_target(method: &Method, uri: &Uri, version: Version) -> Result<(), HeadError> {
     let scheme_fits = match uri.scheme_str() {
         Some(scheme) => matches!(scheme, "http" | "https") && uri.authority().is_some(),
         // `GET a.test:80`: the authority form belongs to CONNECT.
         None => uri.authority().is_none(),
     };
     let path_fits = uri.path().starts_with('/') || (method == Method::OPTIONS && uri.path() == "*");
-    if scheme_fits && path_fits { Ok(()) } else { Err(HeadError::Target) }
+    // RFC 9113 section 8.3.1: `:path` is never without its path, as an absolute URI may be.
+    let whole = version != Version::HTTP_2 || uri.path_and_query().is_some_and(|path| !path.as_str().starts_with('?'));
+    if scheme_fits && path_fits && whole { Ok(()) } else { Err(HeadError::Target) }
 }
 
-/// RFC 9112 section 6. Where a body ends must be read in the same way by everyone on the path, or one
-/// request is smuggled within another.
+/// Where a body ends must be read in the same way by everyone on the path, or one request is smuggled
+/// within another.
 fn check_framing(version: Version, headers: &HeaderMap) -> Result<(), HeadError> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    if let Some(coding) = coding
-        && (version != Version::HTTP_11
-            || codings.next().is_some()
-            || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
-        return Err(HeadError::TransferEncoding);
+    match http1::framing::of_request(version, headers) {
+        Ok(_) => Ok(()),
+        Err(FramingFault::TransferEncoding) => Err(HeadError::TransferEncoding),
+        Err(FramingFault::ContentLength) => Err(HeadError::ContentLength),
     }
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    match lengths.next() {
-        None => Ok(()),
-        Some(length) if coding.is_none() && lengths.next().is_none() && is_number(length.as_bytes()) => Ok(()),
-        Some(_) => Err(HeadError::ContentLength),
+}
+
+/// RFC 9113 section 8.2.1: no white space around a value. On the way to HTTP/1.1 it would be lost.
+fn check_values(version: Version, headers: &HeaderMap) -> Result<(), HeadError> {
+    let padded = |value: &HeaderValue| matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
+    match version == Version::HTTP_2 && headers.values().any(padded) {
+        true => Err(HeadError::Value),
+        false => Ok(()),
     }
 }
 
@@ -306,6 +312,7 @@ mod tests {
         check("CL sign", "Content-Length: +5", E::ContentLength);
         check("CL hex", "Content-Length: 0x5", E::ContentLength);
         check("CL empty", "Content-Length: ", E::ContentLength);
+        check("CL overflow", "Content-Length: 18446744073709551621", E::ContentLength);
     }
 
     #[test]

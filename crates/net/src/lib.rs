@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
 pub mod accept;
+pub mod alarm;
 pub mod certificate;
 mod dns;
 pub mod egress;
@@ -17,8 +18,10 @@ pub mod head;
 pub mod listen;
 pub mod mount;
 pub mod server_tls;
+pub mod stream;
 pub mod tls;
 pub mod upstream_tls;
+pub mod wire;
 
 // TLS configurations are made here and handed around by others, who need their names and nothing else.
 pub use rustls::sign::CertifiedKey;

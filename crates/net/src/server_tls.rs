@@ -23,8 +23,24 @@ pub struct ServerTls {
     pub min_version: MinVersion,
     /// Whether callers may resume their sessions, which spares both sides the costly part of a handshake.
     pub session_tickets: bool,
-    /// HTTP versions offered.
-    pub alpn: Alpn,
+}
+
+/// TLS towards callers, ready for their connections.
+pub struct CallerTls {
+    /// For listeners that offer HTTP/2 and HTTP/1.1.
+    pub http2: Arc<ServerConfig>,
+    /// For listeners that offer HTTP/1.1 alone.
+    pub http1: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
+}
+
+impl CallerTls {
+    /// Whether a connection made for one server name may carry requests for another: both are answered
+    /// with the same certificate (RFC 9110 section 15.5.20).
+    pub fn covers(&self, server_name: &str, host: &str) -> bool {
+        server_name == host
+            || std::ptr::eq(self.certificates.keys_for(Some(server_name)), self.certificates.keys_for(Some(host)))
+    }
 }
 
 /// A certificate and the server names it answers to.
@@ -82,29 +98,32 @@ pub enum ServerTlsError {
 }
 
 impl ServerTls {
-    /// Makes the configuration that all connections of a listener share.
+    /// Makes the configurations that all connections share.
     ///
     /// Session tickets get a key of their own for each configuration: a ticket won under one set of
     /// certificates and rules resumes nothing under another.
-    pub fn build(self) -> Result<Arc<ServerConfig>, ServerTlsError> {
+    pub fn build(self) -> Result<CallerTls, ServerTlsError> {
         let versions: &[_] = match self.min_version {
             MinVersion::Tls12 => &[&TLS13, &TLS12],
             MinVersion::Tls13 => &[&TLS13],
         };
-        let resolver = Certificates::new(self.certificates, self.default)?;
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = self.alpn.protocols();
-        match self.session_tickets {
-            true => config.ticketer = Ticketer::new()?,
-            false => {
-                config.session_storage = Arc::new(NoServerSessionStorage {});
-                config.send_tls13_tickets = 0;
+        let certificates = Arc::new(Certificates::new(self.certificates, self.default)?);
+        let config = |alpn: Alpn| {
+            let mut config = ServerConfig::builder_with_provider(provider())
+                .with_protocol_versions(versions)?
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::clone(&certificates) as _);
+            config.alpn_protocols = alpn.protocols();
+            match self.session_tickets {
+                true => config.ticketer = Ticketer::new()?,
+                false => {
+                    config.session_storage = Arc::new(NoServerSessionStorage {});
+                    config.send_tls13_tickets = 0;
+                }
             }
-        }
-        Ok(Arc::new(config))
+            Ok::<_, ServerTlsError>(Arc::new(config))
+        };
+        Ok(CallerTls { http2: config(Alpn::Http2OrHttp1)?, http1: config(Alpn::Http1)?, certificates })
     }
 }
 
@@ -196,9 +215,9 @@ mod tests {
             default: vec![issuer.issue(&["default.test"])],
             min_version: MinVersion::Tls12,
             session_tickets: true,
-            alpn: Alpn::Http2OrHttp1,
         }
         .build()
+        .map(|tls| tls.http2)
     }
 
     /// Which certificate a caller of `asked` is shown, by its first name.
@@ -265,7 +284,6 @@ mod tests {
             default: Vec::new(),
             min_version: MinVersion::Tls13,
             session_tickets: true,
-            alpn: Alpn::Http1,
         };
         assert!(matches!(none.build(), Err(ServerTlsError::NoDefault)));
     }

@@ -89,7 +89,7 @@ fn serve(settings: &Settings, data: &DataDir, control: UnixListener) -> Result<(
         let admin = Arc::new(Admin::new(Handle(gate.clone()), token));
         let answer: mount::Answer = Arc::new(move |request| admin.answer(request));
         for bound in admin_sockets {
-            let tls = bound.listen.tls.then(|| gate.shared.plan.load().server_tls_http1.clone());
+            let tls = bound.listen.tls.then(|| gate.shared.plan.load().caller_tls.http1.clone());
             tokio::spawn(mount::serve(bound.socket, tls, answer.clone()));
         }
         announce(settings, &gate, &addresses, data)?;

@@ -3,17 +3,19 @@
 //! Two styles, because Kong's clients depend on both. An [`Answer::Error`] is negotiated: JSON, HTML, XML
 //! or text by `Accept`, with the request's identity. An [`Answer::Exit`] is sent as it is.
 
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 use crate::conduct::MediaType;
 use crate::exchange::Exchange;
 use crate::plugin::Fault;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http1::framing::FramingFault;
+use http1::head::HeadFault;
 use net::egress::ConnectError;
-use net::head::HeadError;
 use schema::Value;
 use std::borrow::Cow;
+use std::io;
 use thiserror::Error;
 
 /// What the caller gets instead of the service's answer.
@@ -73,23 +75,41 @@ pub enum UpstreamError {
     NoPeer,
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("the service closed the connection or sent no valid answer: {0}")]
-    Broken(hyper::Error),
+    #[error("the service closed the connection before it answered")]
+    Closed,
+    #[error("the connection to the service broke: {0}")]
+    Connection(io::Error),
+    #[error("the service's answer is malformed: {0}")]
+    Malformed(HeadFault),
+    #[error("where the service's answer ends is in doubt: {0}")]
+    Framing(FramingFault),
+    #[error("the service sent one interim answer (1xx) after the other")]
+    Interim,
+    #[error("the service did not agree to speak HTTP/2 (ALPN h2), which gRPC needs")]
+    NotHttp2,
+    #[error("the service closed the HTTP/2 connection or sent no valid answer: {0}")]
+    Http2(hyper::Error),
     #[error("the service did not answer within its read_timeout")]
     ReadTimeout,
     #[error("the service did not take the request within its write_timeout")]
     WriteTimeout,
     #[error("the request cannot be written for the service: {0}")]
-    Request(http::Error),
+    Request(&'static str),
     #[error("the caller's body broke off")]
     CallerGone,
     #[error("the caller stopped sending its body")]
     CallerStalled,
-    #[error("the service sent a transfer coding other than chunked")]
-    TransferCoding,
 }
 
 impl UpstreamError {
+    /// A body that the caller did not send to its end.
+    pub fn of_caller(error: &BodyError) -> UpstreamError {
+        match error {
+            BodyError::CallerStalled => UpstreamError::CallerStalled,
+            _ => UpstreamError::CallerGone,
+        }
+    }
+
     /// Kong's status and text. What Kong's Lua makes is negotiated from JSON, what its nginx makes from
     /// `error_default_type`.
     pub fn answer(&self, default: MediaType) -> Answer {
@@ -107,8 +127,13 @@ impl UpstreamError {
                 | ConnectError::Certificate { .. }
                 | ConnectError::Tls { .. },
             )
-            | UpstreamError::Broken(_)
-            | UpstreamError::TransferCoding => nginx(StatusCode::BAD_GATEWAY, default),
+            | UpstreamError::Closed
+            | UpstreamError::Connection(_)
+            | UpstreamError::Malformed(_)
+            | UpstreamError::Framing(_)
+            | UpstreamError::Interim
+            | UpstreamError::NotHttp2
+            | UpstreamError::Http2(_) => nginx(StatusCode::BAD_GATEWAY, default),
             UpstreamError::CallerGone => nginx(StatusCode::BAD_REQUEST, default),
             UpstreamError::CallerStalled => nginx(StatusCode::REQUEST_TIMEOUT, default),
             UpstreamError::Connect(ConnectError::Exhausted { .. }) | UpstreamError::Request(_) => {
@@ -129,9 +154,9 @@ pub fn fault(fault: &Fault, exchange: &Exchange) -> Answer {
     Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "An unexpected error occurred")
 }
 
-/// A request head that is refused at the door.
-pub fn malformed(error: HeadError, default: MediaType) -> Answer {
-    nginx(error.status(), default).with_header(http::header::CONNECTION, HeaderValue::from_static("close"))
+/// A refusal after which it is not certain where the next request begins.
+pub fn closing(status: StatusCode, default: MediaType) -> Answer {
+    nginx(status, default).with_header(http::header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 /// An error as Kong's nginx writes it: the status has a text of its own.
@@ -151,11 +176,13 @@ pub fn text(status: StatusCode) -> &'static str {
         413 => "Payload too large",
         414 => "URI too long",
         417 => "Expectation failed",
+        421 => "Misdirected request",
         431 => "Request header or cookie too large",
         500 => "An unexpected error occurred",
         502 => "An invalid response was received from the upstream server",
         503 => "The upstream server is currently unavailable",
         504 => "The upstream server is timing out",
+        505 => "HTTP version not supported",
         _ => "An unexpected error occurred",
     }
 }

@@ -62,9 +62,9 @@ enum HashInput {
 
 impl Balancer {
     /// Targets of weight 0 take nothing, so they are left out.
-    pub fn new(upstream: &Upstream, targets: &[Address], tls: Option<&Arc<ClientConfig>>) -> Balancer {
+    pub fn new(upstream: &Upstream, targets: &[Address], tls: Option<&Arc<ClientConfig>>, http2: bool) -> Balancer {
         let target = |Address { host, port, weight }: &Address| {
-            let mut destination = Destination::new(host, *port, tls.cloned());
+            let mut destination = Destination::new(host, *port, tls.cloned(), http2);
             if let Some(host_header) = &upstream.host_header {
                 destination = destination.named(host_header);
                 destination.authority = destination::authority(host_header, *port, tls.is_some());

@@ -1,14 +1,14 @@
 //! Bodies on their way through: from the caller, from the service, or made here.
 
+use crate::caller_body::{CallerBody, PATIENCE};
 use crate::upstream::{UpstreamBody, WatchedBody};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http1::chunked::ChunkFault;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 use thiserror::Error;
-use tokio::time::Sleep;
 
 /// A body of a request or a response.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub enum Body {
     Caller(CallerBody),
     /// A body of which a part was taken and lost: it must never be taken for a whole one.
     Lost,
-    /// What the caller is sending, with an eye on how far it has gone.
+    /// What the caller is sending to a service that speaks HTTP/2, with an eye on how far it has gone.
     Watched(Box<WatchedBody>),
     /// What the service is sending.
     Upstream(Box<UpstreamBody>),
@@ -31,7 +31,13 @@ pub enum Body {
 #[derive(Debug, Error)]
 pub enum BodyError {
     #[error("the body broke off: {0}")]
-    Broken(#[from] hyper::Error),
+    Http2(hyper::Error),
+    #[error("the body broke off: {0}")]
+    Connection(io::Error),
+    #[error("the body broke off: the connection was closed before its end")]
+    Closed,
+    #[error("the body is malformed: {0}")]
+    Malformed(ChunkFault),
     #[error("the service sent nothing more within its read_timeout")]
     Stalled,
     #[error("the caller sent nothing more for {} s", PATIENCE.as_secs())]
@@ -47,31 +53,6 @@ pub enum BufferError {
     Broken(#[from] BodyError),
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: usize },
-}
-
-/// How long a caller may take between two pieces of its body (nginx's `client_body_timeout`).
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a caller sends, as long as it keeps sending.
-pub struct CallerBody {
-    incoming: Incoming,
-    /// Made when the caller first lets us wait.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl CallerBody {
-    pub fn new(incoming: Incoming) -> CallerBody {
-        CallerBody { incoming, timer: None }
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
-            self.timer = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
-        }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
-        timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::CallerStalled)))
-    }
 }
 
 impl Body {
@@ -117,7 +98,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_empty(),
-            Body::Caller(body) => body.incoming.is_end_stream(),
+            Body::Caller(body) => body.is_end_stream(),
             Body::Lost => false,
             Body::Watched(body) => body.is_end_stream(),
             Body::Upstream(body) => body.is_end_stream(),
@@ -128,7 +109,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Body::Caller(body) => body.incoming.size_hint(),
+            Body::Caller(body) => body.size_hint(),
             Body::Lost => SizeHint::default(),
             Body::Watched(body) => body.size_hint(),
             Body::Upstream(body) => body.size_hint(),

@@ -12,6 +12,8 @@ pub struct Destination {
     pub host: Arc<str>,
     pub port: u16,
     pub tls: Option<Tls>,
+    /// Spoken with HTTP/2 (gRPC), over TLS or with prior knowledge.
+    pub http2: bool,
     /// What goes into `Host` where neither the caller's nor another is wanted: the port is left out where
     /// it is the scheme's own.
     pub authority: HeaderValue,
@@ -29,10 +31,10 @@ pub struct Tls {
 }
 
 impl Destination {
-    pub fn new(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> Destination {
+    pub fn new(host: &str, port: u16, tls: Option<Arc<ClientConfig>>, http2: bool) -> Destination {
         let authority = authority(host, port, tls.is_some());
         let tls = tls.map(|config| Tls { config, server_name: host.into() });
-        Destination { host: host.into(), port, tls, authority, named_by_caller: false }
+        Destination { host: host.into(), port, tls, http2, authority, named_by_caller: false }
     }
 
     /// The same place under the name that a caller asked for: TLS must be for that name.
@@ -61,7 +63,7 @@ impl PartialEq for Destination {
             (Some(a), Some(b)) => Arc::ptr_eq(&a.config, &b.config) && a.server_name == b.server_name,
             _ => false,
         };
-        same_tls && self.port == other.port && self.host == other.host
+        same_tls && self.port == other.port && self.http2 == other.http2 && self.host == other.host
     }
 }
 

@@ -1,16 +1,13 @@
 //! Request and response heads on their way across: what is dropped, what is added (RFC 9110 section 7.6).
 
-use crate::body::Body;
+use crate::answer::UpstreamError;
 use crate::conduct::SERVER;
 use crate::destination::Destination;
 use crate::exchange::Exchange;
 use crate::identity::{header_value, remove_where};
 use http::header::Entry;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SERVER as SERVER_HEADER, TE, TRANSFER_ENCODING, UPGRADE, VIA,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, response};
-use http_body::Body as _;
+use http::header::{CONNECTION, COOKIE, EXPECT, SERVER as SERVER_HEADER, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, response};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY: HeaderName = HeaderName::from_static("proxy");
@@ -77,8 +74,11 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         && HOP_BY_HOP.contains(name)
 }
 
-/// How many headers the gate adds to a request or an answer, at most.
-const ADDED: usize = 12;
+/// Whether `Connection` names this option.
+pub fn connection_has(headers: &HeaderMap, option: &str) -> bool {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case(option))
+}
 
 fn connection_options(headers: &HeaderMap) -> Vec<String> {
     // By far the most common case names no header.
@@ -110,31 +110,21 @@ fn is_protected(name: &str) -> bool {
     PROTECTED.contains(&name) || name.starts_with("x-forwarded-")
 }
 
-/// The request as the service gets it.
-pub fn request(
-    exchange: &mut Exchange,
-    destination: &Destination,
-    preserve_host: bool,
-    hop: Hop,
-) -> Result<Request<Body>, http::Error> {
-    let target = &exchange.target;
-    let mut uri = String::with_capacity(target.upstream_path.len() + target.query.as_ref().map_or(0, String::len) + 1);
-    uri.push_str(&target.upstream_path);
-    if let Some(query) = &target.query {
-        uri.push('?');
-        uri.push_str(query);
-    }
-    let mut headers = exchange.request.headers.clone();
-    // Room for all that is added below: growing step by step costs more than the headers themselves.
-    headers.reserve(ADDED);
-    let host = match preserve_host {
-        true => match target.port {
-            Some(port) => HeaderValue::try_from(format!("{}:{port}", target.host))?,
-            None => HeaderValue::try_from(target.host.as_str())?,
-        },
-        false => destination.authority.clone(),
-    };
-    headers.insert(HOST, host);
+/// A request as a service gets it.
+pub struct Outgoing<'a> {
+    pub method: &'a Method,
+    /// Path and query.
+    pub target: &'a str,
+    pub host: HeaderValue,
+    pub headers: &'a HeaderMap,
+    pub hop: Hop,
+}
+
+/// Makes the headers of a request those that the service gets, once for all attempts.
+pub fn prepare(exchange: &mut Exchange) {
+    let mut headers = std::mem::take(&mut exchange.request.headers);
+    // The gate has asked for the body by the time that it goes on.
+    headers.remove(EXPECT);
     if exchange.request.version == Version::HTTP_2 {
         one_cookie_line(&mut headers);
     }
@@ -152,24 +142,37 @@ pub fn request(
         true => drop(headers.insert(REQUEST_ID, exchange.id.to_header())),
         false => drop(headers.remove(REQUEST_ID)),
     }
-    if hop.trailers {
-        // RFC 9110 section 10.1.4: TE is for one connection, and says so.
-        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    exchange.request.headers = headers;
+}
+
+/// Path and query as the service gets them.
+pub fn upstream_target(exchange: &Exchange) -> Result<String, UpstreamError> {
+    let target = &exchange.target;
+    let mut text = String::with_capacity(target.upstream_path.len() + target.query.as_ref().map_or(0, String::len) + 1);
+    text.push_str(&target.upstream_path);
+    if let Some(query) = &target.query {
+        text.push('?');
+        text.push_str(query);
     }
-    if hop.websocket {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    match http1::head::is_target(&text) {
+        true => Ok(text),
+        false => Err(UpstreamError::Request("its path holds characters that no request target may hold")),
     }
-    let body = std::mem::take(&mut exchange.body);
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        // Said here, because for some methods an unknown length would be taken for none.
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let mut request = Request::new(body);
-    *request.method_mut() = exchange.request.method.clone();
-    *request.uri_mut() = Uri::try_from(uri)?;
-    *request.headers_mut() = headers;
-    Ok(request)
+}
+
+/// The host as the service gets it: its own, or the caller's.
+pub fn upstream_host(
+    exchange: &Exchange,
+    destination: &Destination,
+    preserve: bool,
+) -> Result<HeaderValue, UpstreamError> {
+    let target = &exchange.target;
+    let host = match (preserve, target.port) {
+        (false, _) => return Ok(destination.authority.clone()),
+        (true, None) => HeaderValue::try_from(target.host.as_str()),
+        (true, Some(port)) => HeaderValue::try_from(format!("{}:{port}", target.host)),
+    };
+    host.map_err(|_| UpstreamError::Request("its host holds characters that no header may hold"))
 }
 
 /// Who called, as the services behind see it. Only trusted peers may have said so before us.
@@ -208,20 +211,6 @@ fn one_cookie_line(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether an answer's framing leaves no doubt: `chunked` and nothing else, and then the length it may
-/// state beside that does not count (RFC 9112 section 6.3).
-pub fn settle_framing(headers: &mut HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            headers.remove(CONTENT_LENGTH);
-            true
-        }
-        _ => false,
-    }
-}
-
 /// The head of a service's answer as the caller gets it.
 pub fn proxied_response(exchange: &Exchange, head: &mut response::Parts, upstream_ms: u64, proxy_ms: u64) {
     if head.headers.keys().any(is_hop_by_hop) {
@@ -231,7 +220,6 @@ pub fn proxied_response(exchange: &Exchange, head: &mut response::Parts, upstrea
         remove_where(&mut head.headers, is_hop_by_hop);
     }
     head.version = Version::HTTP_11;
-    head.headers.reserve(ADDED);
     let shown = exchange.conduct.headers;
     if shown.via {
         append(&mut head.headers, VIA, VIA_HTTP_11);

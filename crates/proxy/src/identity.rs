@@ -1,6 +1,10 @@
 //! Who the caller is, and the headers that say so; nobody but the gate may set them.
 
 use crate::registry::Consumer;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 
@@ -77,9 +81,28 @@ pub fn strip_forwarding(headers: &mut HeaderMap, trusted: bool) {
     remove_where(headers, forged);
 }
 
-/// Removes from trailers what may not be said in headers either: some services merge the two.
+/// What belongs to the head alone, because it says where the message ends, whom it is for, or who sends it
+/// (RFC 9110 section 6.5.1).
+const NO_TRAILERS: [HeaderName; 11] = [
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    COOKIE,
+    HOST,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Removes from trailers what may not be said there, or not in headers either: some services merge the two.
 pub fn strip_trailers(trailers: &mut HeaderMap) {
     let forged = |name: &HeaderName| {
+        if NO_TRAILERS.contains(name) {
+            return true;
+        }
         let name = name.as_str();
         is_reserved(name) || name == "forwarded" || FORWARDING.iter().any(|canonical| begins_with(name, canonical))
     };

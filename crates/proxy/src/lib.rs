@@ -9,12 +9,15 @@ pub mod answer;
 pub mod authenticate;
 pub mod balancer;
 pub mod body;
+mod body_writer;
+mod caller_body;
 pub mod chain;
 pub mod conduct;
 pub mod destination;
 pub mod exchange;
 pub mod forward;
 pub mod identity;
+mod local;
 pub mod plan;
 pub mod plugin;
 pub mod query;
@@ -23,7 +26,7 @@ pub mod request_id;
 pub mod serve;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod tunnel;
+mod tunnel;
 pub mod upstream;
 
 pub use exchange::Exchange;

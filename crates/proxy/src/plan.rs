@@ -30,9 +30,7 @@ pub struct Plan {
     /// The plugins that are everywhere: they see the answer to a request that no route takes.
     pub everywhere: Chain,
     pub registry: Registry,
-    /// For listeners that offer HTTP/2, and for those that do not.
-    pub server_tls: Arc<net::ServerConfig>,
-    pub server_tls_http1: Arc<net::ServerConfig>,
+    pub caller_tls: net::server_tls::CallerTls,
     pub configuration: Arc<Configuration>,
 }
 
@@ -96,7 +94,7 @@ impl Workshop {
         let mut unusable = Vec::new();
         let registry = Registry::new(&configuration, &mut unusable);
         let certificates = certificates::Certificates::read(&configuration, now, &mut unusable);
-        let server_tls = self.server_tls(&certificates, &configuration, &mut unusable);
+        let caller_tls = self.caller_tls(&certificates, &configuration, &mut unusable);
         let placements = self.placements(&configuration, &mut unusable);
         let services = self.services(&configuration, &certificates, &mut unusable);
         let mut compiled = Vec::new();
@@ -121,7 +119,7 @@ impl Workshop {
             let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
             Invalid::unreadable(text.join("; "))
         });
-        let (Some((server_tls, server_tls_http1)), true) = (server_tls, unusable.is_empty()) else {
+        let (Some(caller_tls), true) = (caller_tls, unusable.is_empty()) else {
             return Err(invalid_of(unusable, &configuration));
         };
         Ok(Plan {
@@ -129,8 +127,7 @@ impl Workshop {
             routes: compiled,
             everywhere: Chain::select(&placements, None, None),
             registry,
-            server_tls,
-            server_tls_http1,
+            caller_tls,
             configuration,
         })
     }
@@ -201,13 +198,16 @@ impl Workshop {
     ) -> Result<ServicePlan, Violations> {
         let millis = |timeout: Option<u32>| Duration::from_millis(timeout.unwrap_or(60_000).into());
         let upstream = upstreams.0.get(&service.host);
+        let http2 = matches!(service.protocol, Protocol::Grpc | Protocol::Grpcs);
         let tls = match service.protocol {
-            Protocol::Https => Some(self.client_tls(certificates, &service, upstream.map(|(upstream, _)| upstream))?),
+            Protocol::Https | Protocol::Grpcs => {
+                Some(self.client_tls(certificates, &service, upstream.map(|(upstream, _)| upstream))?)
+            }
             _ => None,
         };
         let origin = match upstream {
-            Some((upstream, targets)) => Origin::Balanced(Balancer::new(upstream, targets, tls.as_ref())),
-            None => Origin::Direct(Destination::new(&service.host, service.port, tls)),
+            Some((upstream, targets)) => Origin::Balanced(Balancer::new(upstream, targets, tls.as_ref(), http2)),
+            None => Origin::Direct(Destination::new(&service.host, service.port, tls, http2)),
         };
         Ok(ServicePlan {
             id: service.id,

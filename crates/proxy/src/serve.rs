@@ -3,22 +3,22 @@
 use crate::access_log::{AccessLog, Entry, Pending};
 use crate::answer::{Answer, UpstreamError};
 use crate::balancer;
-use crate::body::{Body, CallerBody};
+use crate::body::Body;
 use crate::chain::Admitted;
 use crate::conduct::Conduct;
 use crate::exchange::{Exchange, Target};
-use crate::forward::{self, Hop};
+use crate::forward::{self, Hop, Outgoing};
 use crate::plan::{Origin, Plan, RoutePlan, ServicePlan};
-use crate::tunnel::{self, Tunnels};
 use crate::upstream::{Limits, Pool};
+use ::http1::head::HeadFault;
 use arc_swap::ArcSwap;
 use counted::Counted;
+use date::Date;
+use door::Refused;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use reply::{Content, Reply};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -29,7 +29,11 @@ use std::time::Instant;
 
 mod connection;
 mod counted;
+mod date;
 mod door;
+mod frame_meter;
+mod http1;
+mod http2;
 mod reply;
 mod routing;
 mod worker;
@@ -68,7 +72,7 @@ struct Peer {
 struct Core {
     shared: Arc<Shared>,
     pool: Rc<Pool>,
-    tunnels: Tunnels,
+    date: Date,
 }
 
 impl Core {
@@ -77,9 +81,10 @@ impl Core {
         &self,
         peer: &Peer,
         number: u64,
-        request: Request<Incoming>,
-    ) -> Result<Response<Counted>, Infallible> {
-        let mut handled = std::pin::pin!(self.handle(peer, number, request));
+        request: Result<Parts, HeadFault>,
+        body: Body,
+    ) -> Response<Counted> {
+        let mut handled = std::pin::pin!(self.handle(peer, number, request, body));
         std::future::poll_fn(|cx| {
             // What the future held is not looked at again after a panic.
             let polled = catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx)));
@@ -89,7 +94,7 @@ impl Core {
                 );
                 let mut response = Response::new(Counted { body: Body::Empty, pending: None });
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                Poll::Ready(Ok(response))
+                Poll::Ready(response)
             })
         })
         .await
@@ -100,19 +105,20 @@ impl Core {
         &self,
         peer: &Peer,
         number: u64,
-        request: Request<Incoming>,
-    ) -> Result<Response<Counted>, Infallible> {
+        request: Result<Parts, HeadFault>,
+        body: Body,
+    ) -> Response<Counted> {
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let (plan, conduct) = (self.shared.plan.load_full(), self.shared.conduct.load_full());
-        let (mut head, body) = request.into_parts();
-        let upgrade = head.extensions.remove::<OnUpgrade>();
-        // The head is judged as it came: what leaves with the connection is part of what may be ambiguous.
-        let (target, refused) = match door::admit(&head) {
-            Ok(target) => (target, None),
-            Err(refused) => (Target::default(), Some(refused)),
+        let (mut head, target, refused) = match request {
+            // The head is judged as it came: what leaves with the connection is part of what may be ambiguous.
+            Ok(head) => match door::admit(&head, peer, &plan) {
+                Ok(target) => (head, target, None),
+                Err(refused) => (head, Target::default(), Some(refused)),
+            },
+            Err(fault) => (Request::new(()).into_parts().0, Target::default(), Some(Refused::Unreadable(fault))),
         };
         let hop = forward::leave_connection(&mut head.headers, head.version);
-        let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(CallerBody::new(body)) };
         let caller = door::caller(peer, number, &head.headers, &conduct);
         let mut exchange = Exchange::new(head, body, caller, plan, conduct);
         exchange.target = target;
@@ -120,7 +126,7 @@ impl Core {
             Some(refused) => Reply::refused(refused.answer(exchange.conduct.error_default_type)),
             None => self.exchange(&mut exchange, hop).await,
         };
-        Ok(self.finish(&mut exchange, reply, upgrade))
+        self.finish(&mut exchange, reply)
     }
 
     /// Route, plugins, service.
@@ -157,6 +163,12 @@ impl Core {
         let limits =
             Limits { connect: service.connect_timeout, write: service.write_timeout, read: service.read_timeout };
         let asked = Instant::now();
+        forward::prepare(exchange);
+        let upstream_target = match forward::upstream_target(exchange) {
+            Ok(target) => target,
+            Err(error) => return Reply::failed(error, exchange, asked),
+        };
+        let mut body = std::mem::take(&mut exchange.body);
         let mut tried: Vec<Arc<balancer::Target>> = Vec::new();
         let mut attempt = 0;
         loop {
@@ -178,16 +190,15 @@ impl Core {
             let renamed = (route.preserve_host && destination.tls.is_some())
                 .then(|| destination.named_by_caller(&exchange.target.host));
             let destination = renamed.as_ref().unwrap_or(destination);
-            let request = match forward::request(exchange, destination, route.preserve_host, hop) {
-                Ok(request) => request,
-                Err(error) => return Reply::failed(UpstreamError::Request(error), exchange, asked),
+            let host = match forward::upstream_host(exchange, destination, route.preserve_host) {
+                Ok(host) => host,
+                Err(error) => return Reply::failed(error, exchange, asked),
             };
+            let Parts { method, headers, .. } = &exchange.request;
+            let outgoing = Outgoing { method, target: &upstream_target, host, headers, hop };
             let occupied = choice.as_ref().map(|choice| choice.target.occupy());
-            match self.pool.send(destination, request, limits).await {
-                Ok(mut response) => {
-                    if !forward::settle_framing(response.headers_mut()) {
-                        return Reply::failed(UpstreamError::TransferCoding, exchange, asked);
-                    }
+            match self.pool.send(destination, &outgoing, body, limits).await {
+                Ok(response) => {
                     if let Some(choice) = &choice {
                         choice.target.observe(asked.elapsed());
                     }
@@ -196,7 +207,7 @@ impl Core {
                 }
                 Err(failed) => match failed.unsent {
                     Some(unsent) if attempt < service.retries => {
-                        exchange.body = unsent.into_body();
+                        body = unsent;
                         attempt += 1;
                         if let Some(choice) = choice {
                             // As slow as a target can be, or one that never answers would look like the fastest.
@@ -211,7 +222,7 @@ impl Core {
     }
 
     /// Plugins look at the answer, the log gets its line.
-    fn finish(&self, exchange: &mut Exchange, reply: Reply, upgrade: Option<OnUpgrade>) -> Response<Counted> {
+    fn finish(&self, exchange: &mut Exchange, reply: Reply) -> Response<Counted> {
         let upstream_ms = reply.upstream_ms;
         let response = match reply.content {
             Content::Proxied(response) => response,
@@ -230,11 +241,6 @@ impl Core {
             }
         }
         routing::debug_headers(exchange, &mut head.headers);
-        if head.status == StatusCode::SWITCHING_PROTOCOLS
-            && let (Some(caller), Some(service)) = (upgrade, head.extensions.remove::<OnUpgrade>())
-        {
-            tunnel::open(&self.tunnels, caller, service);
-        }
         let log = self.shared.log.clone();
         let pending = log.map(|log| {
             let entry = Entry::new(exchange, head.status, upstream_ms);

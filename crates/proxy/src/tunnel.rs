@@ -1,30 +1,55 @@
 //! Connections that go on as something else (RFC 9110 section 7.8): bytes in both directions.
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use std::cell::RefCell;
-use tokio::task::JoinSet;
+use net::wire::Wire;
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::time::{Instant, sleep_until};
 
-/// The tunnels of one core.
-#[derive(Default)]
-pub struct Tunnels(RefCell<JoinSet<()>>);
-
-impl Tunnels {
-    /// Waits until every tunnel has ended.
-    pub async fn drained(&self) {
-        let mut tunnels = std::mem::take(&mut *self.0.borrow_mut());
-        while tunnels.join_next().await.is_some() {}
+/// Joins caller and service until both are done, or neither has said anything for `idle`: the service's
+/// `read_timeout`, as in Kong.
+pub async fn join(caller: Wire, service: Wire, idle: Duration) {
+    let heard = Cell::new(Instant::now());
+    let silence = async {
+        while heard.get() + idle > Instant::now() {
+            sleep_until(heard.get() + idle).await;
+        }
+    };
+    let (mut caller, mut service) = (End { wire: caller, heard: &heard }, End { wire: service, heard: &heard });
+    tokio::select! {
+        // How a tunnel ends is the business of its two ends.
+        _ = copy_bidirectional(&mut caller, &mut service) => {}
+        () = silence => {}
     }
 }
 
-/// Joins caller and service once both have switched protocols, until both are done.
-pub fn open(tunnels: &Tunnels, caller: OnUpgrade, service: OnUpgrade) {
-    let mut tunnels = tunnels.0.borrow_mut();
-    while tunnels.try_join_next().is_some() {}
-    tunnels.spawn_local(async move {
-        let (Ok(caller), Ok(service)) = (caller.await, service.await) else { return };
-        let (mut caller, mut service) = (TokioIo::new(caller), TokioIo::new(service));
-        // How a tunnel ends is the business of its two ends.
-        let _ = tokio::io::copy_bidirectional(&mut caller, &mut service).await;
-    });
+/// One end of a tunnel, which notes when it was heard.
+struct End<'a> {
+    wire: Wire,
+    heard: &'a Cell<Instant>,
+}
+
+impl AsyncRead for End<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.wire).poll_read(cx, buf));
+        self.heard.set(Instant::now());
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for End<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(cx)
+    }
 }

@@ -4,13 +4,14 @@ use super::Workshop;
 use crate::registry::Unusable;
 use model::Configuration;
 use model::certificate::{CaCertificate, Certificate, Sni};
+use model::route::Protocol;
 use model::service::Service;
 use model::upstream::Upstream;
 use net::certificate;
-use net::server_tls::{MinVersion, ServerCertificate, ServerTls};
+use net::server_tls::{CallerTls, MinVersion, ServerCertificate, ServerTls};
 use net::tls::Alpn;
 use net::upstream_tls::UpstreamTlsOptions;
-use net::{CertificateDer, CertifiedKey, ClientConfig, ServerConfig};
+use net::{CertificateDer, CertifiedKey, ClientConfig};
 use schema::Violations;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,37 +56,30 @@ impl Certificates {
 
 impl Workshop {
     /// What listeners answer TLS with: with HTTP/2 on offer, and without.
-    pub(super) fn server_tls(
+    pub(super) fn caller_tls(
         &self,
         certificates: &Certificates,
         configuration: &Configuration,
         unusable: &mut Vec<Unusable>,
-    ) -> Option<(Arc<ServerConfig>, Arc<ServerConfig>)> {
+    ) -> Option<CallerTls> {
         let mut names: HashMap<Uuid, Vec<String>> = HashMap::new();
         for (_, sni) in configuration.typed::<Sni>("snis") {
             if let Ok(sni) = sni {
                 names.entry(sni.certificate.id).or_default().push(sni.name);
             }
         }
-        let with_names = || {
-            let with_names = |(id, keys): (&Uuid, &Vec<Arc<CertifiedKey>>)| {
-                Some(ServerCertificate { keys: keys.clone(), names: names.get(id)?.clone() })
-            };
-            certificates.own.iter().filter_map(with_names).collect()
+        let with_names = |(id, keys): (&Uuid, &Vec<Arc<CertifiedKey>>)| {
+            Some(ServerCertificate { keys: keys.clone(), names: names.get(id)?.clone() })
         };
-        let build = |alpn| {
-            let tls = ServerTls {
-                certificates: with_names(),
-                default: vec![self.default_certificate.0.clone()],
-                min_version: MinVersion::Tls12,
-                session_tickets: self.session_tickets,
-                alpn,
-            };
-            tls.build()
+        let tls = ServerTls {
+            certificates: certificates.own.iter().filter_map(with_names).collect(),
+            default: vec![self.default_certificate.0.clone()],
+            min_version: MinVersion::Tls12,
+            session_tickets: self.session_tickets,
         };
-        match (build(Alpn::Http2OrHttp1), build(Alpn::Http1)) {
-            (Ok(http2), Ok(http1)) => Some((http2, http1)),
-            (Err(error), _) | (_, Err(error)) => {
+        match tls.build() {
+            Ok(tls) => Some(tls),
+            Err(error) => {
                 let violations = Violations::entity(error.to_string());
                 unusable.push(Unusable { entity_type: "certificate", place: Vec::new(), violations });
                 None
@@ -119,7 +113,7 @@ impl Workshop {
             verify_depth: service.tls_verify_depth,
             ca_certificates: authorities,
             client_certificate: own.and_then(|own| certificates.own.get(&own.id)?.first().cloned()),
-            alpn: Alpn::Http1,
+            alpn: if service.protocol == Protocol::Grpcs { Alpn::Http2 } else { Alpn::Http1 },
         };
         self.upstream_tls.config(&options).map_err(|error| Violations::entity(error.to_string()))
     }

@@ -4,7 +4,9 @@ use super::Peer;
 use crate::answer::{self, Answer};
 use crate::conduct::{Conduct, MediaType};
 use crate::exchange::{Caller, Target};
+use crate::plan::Plan;
 use http::{HeaderMap, StatusCode};
+use http1::head::HeadFault;
 use net::head::HeadError;
 
 /// The longest header line and the longest request target, in bytes: nginx's `large_client_header_buffers`.
@@ -14,6 +16,8 @@ const MAX_LINE: usize = 8192;
 pub(super) enum Refused {
     /// Ambiguous or malformed: where the next request begins is not certain.
     Malformed(HeadError),
+    /// No head that could be read.
+    Unreadable(HeadFault),
     /// Too long, or nothing that routes know.
     Unfit(StatusCode),
 }
@@ -21,14 +25,15 @@ pub(super) enum Refused {
 impl Refused {
     pub(super) fn answer(self, default: MediaType) -> Answer {
         match self {
-            Refused::Malformed(error) => answer::malformed(error, default),
+            Refused::Malformed(error) => answer::closing(error.status(), default),
+            Refused::Unreadable(fault) => answer::closing(fault.status(), default),
             Refused::Unfit(status) => answer::nginx(status, default),
         }
     }
 }
 
 /// Judges a head, and says what it asks for.
-pub(super) fn admit(head: &http::request::Parts) -> Result<Target, Refused> {
+pub(super) fn admit(head: &http::request::Parts, peer: &Peer, plan: &Plan) -> Result<Target, Refused> {
     // What is not text once decoded could be one thing to the router and another to the service.
     let decoded = percent_encoding::percent_decode_str(head.uri.path()).decode_utf8();
     if decoded.is_err() || head.uri.path() == "*" {
@@ -41,6 +46,10 @@ pub(super) fn admit(head: &http::request::Parts) -> Result<Target, Refused> {
         return Err(Refused::Unfit(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
     }
     let authority = net::head::check(head).map_err(Refused::Malformed)?;
+    // A connection is for the name that its handshake asked for, and for those that share its certificate.
+    if peer.server_name.as_deref().is_some_and(|name| !plan.caller_tls.covers(name, &authority.host)) {
+        return Err(Refused::Unfit(StatusCode::MISDIRECTED_REQUEST));
+    }
     Ok(Target {
         port: authority.port,
         host: authority.host.into_owned(),

@@ -1,7 +1,7 @@
 //! One core: a thread, a runtime, its own listening sockets and connections to services.
 
+use super::date::Date;
 use super::{Core, Peer, Shared, connection};
-use crate::tunnel::Tunnels;
 use crate::upstream::Pool;
 use net::egress::Egress;
 use std::io;
@@ -56,7 +56,7 @@ impl Worker {
 
 async fn run(shared: Arc<Shared>, egress: Arc<Egress>, listeners: Vec<Listener>, mut stop: watch::Receiver<bool>) {
     let pool = Pool::new(egress, shared.conduct.load().keepalive);
-    let core = Rc::new(Core { shared: shared.clone(), pool: pool.clone(), tunnels: Tunnels::default() });
+    let core = Rc::new(Core { shared: shared.clone(), pool: pool.clone(), date: Date::new() });
     let acceptors =
         listeners.into_iter().map(|listener| tokio::task::spawn_local(accept(core.clone(), listener, stop.clone())));
     let acceptors: Vec<_> = acceptors.collect();
@@ -71,7 +71,6 @@ async fn run(shared: Arc<Shared>, egress: Arc<Egress>, listeners: Vec<Listener>,
         for acceptor in acceptors {
             let _ = acceptor.await;
         }
-        core.tunnels.drained().await;
     };
     let limit = shared.conduct.load().stop_timeout;
     if tokio::time::timeout(limit, drained).await.is_err() {

@@ -1,0 +1,55 @@
+//! HTTP/2 with callers, by hyper.
+
+use super::connection::HEAD_TIMEOUT;
+use super::frame_meter::Metered;
+use super::{Core, Peer};
+use crate::body::Body;
+use crate::caller_body::CallerBody;
+use crate::local::OnThisThread;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use net::wire::Wire;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use tokio::sync::watch;
+
+/// The most bytes of a request's header fields.
+const MAX_FIELDS: u32 = 64 * 1024;
+/// Requests of one connection at the same time.
+const MAX_STREAMS: u32 = 128;
+
+/// How much of one body, and of all bodies of a connection, may be on its way to us unread, in bytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How much of an answer waits for a caller who does not take it, in bytes.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, mut stop: watch::Receiver<bool>) {
+    let number = Rc::new(Cell::new(0));
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        number.set(number.get() + 1);
+        let (core, peer, number) = (core.clone(), peer.clone(), number.get());
+        async move {
+            let (head, body) = request.into_parts();
+            let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(CallerBody::http2(body)) };
+            Ok::<_, Infallible>(core.answer(&peer, number, Ok(head), body).await)
+        }
+    });
+    let mut builder = http2::Builder::new(OnThisThread);
+    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_FIELDS);
+    builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+    builder.max_send_buf_size(SEND_BUFFER);
+    // A connection on which nothing comes back is dead: it is asked now and then.
+    builder.keep_alive_interval(HEAD_TIMEOUT).keep_alive_timeout(HEAD_TIMEOUT);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(Metered::new(wire)), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
