@@ -1,5 +1,6 @@
 //! Request and response heads: from the first byte to the empty line.
 
+use crate::framing::FramingFault;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request, response};
 use memchr::{memchr, memchr2};
@@ -33,6 +34,8 @@ pub enum HeadFault {
     TooLarge,
     #[error("the head has too many header fields")]
     TooMany,
+    #[error(transparent)]
+    Framing(#[from] FramingFault),
 }
 
 impl HeadFault {

@@ -2,7 +2,8 @@
 
 use http::HeaderValue;
 use net::ClientConfig;
-use std::hash::{Hash, Hasher};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// Where a connection goes. Equal destinations share their idle connections.
@@ -19,6 +20,8 @@ pub struct Destination {
     pub authority: HeaderValue,
     /// Whether its TLS name is the caller's choice.
     pub named_by_caller: bool,
+    /// Its hash, made once: it is looked up twice for each request.
+    key: u64,
 }
 
 /// TLS towards a destination.
@@ -34,7 +37,7 @@ impl Destination {
     pub fn new(host: &str, port: u16, tls: Option<Arc<ClientConfig>>, http2: bool) -> Destination {
         let authority = authority(host, port, tls.is_some());
         let tls = tls.map(|config| Tls { config, server_name: host.into() });
-        Destination { host: host.into(), port, tls, http2, authority, named_by_caller: false }
+        Destination { host: host.into(), port, tls, http2, authority, named_by_caller: false, key: 0 }.keyed()
     }
 
     /// The same place under the name that a caller asked for: TLS must be for that name.
@@ -45,7 +48,38 @@ impl Destination {
     /// The same place under another name.
     pub fn named(&self, host: &str) -> Destination {
         let tls = self.tls.as_ref().map(|tls| Tls { config: tls.config.clone(), server_name: host.into() });
-        Destination { tls, ..self.clone() }
+        Destination { tls, ..self.clone() }.keyed()
+    }
+
+    fn keyed(mut self) -> Destination {
+        let mut hasher = DefaultHasher::new();
+        self.host.hash(&mut hasher);
+        self.port.hash(&mut hasher);
+        self.http2.hash(&mut hasher);
+        self.tls.as_ref().map(|tls| (Arc::as_ptr(&tls.config), &tls.server_name)).hash(&mut hasher);
+        self.key = hasher.finish();
+        self
+    }
+}
+
+/// A map by destination, which trusts the hash that each of them carries.
+pub type ByDestination<T> = HashMap<Destination, T, BuildHasherDefault<Carried>>;
+
+/// Takes a hash as it is.
+#[derive(Default)]
+pub struct Carried(u64);
+
+impl Hasher for Carried {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }
 
@@ -63,7 +97,11 @@ impl PartialEq for Destination {
             (Some(a), Some(b)) => Arc::ptr_eq(&a.config, &b.config) && a.server_name == b.server_name,
             _ => false,
         };
-        same_tls && self.port == other.port && self.http2 == other.http2 && self.host == other.host
+        self.key == other.key
+            && same_tls
+            && self.port == other.port
+            && self.http2 == other.http2
+            && self.host == other.host
     }
 }
 
@@ -71,8 +109,6 @@ impl Eq for Destination {}
 
 impl Hash for Destination {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.host.hash(state);
-        self.port.hash(state);
-        self.tls.as_ref().map(|tls| (Arc::as_ptr(&tls.config), &tls.server_name)).hash(state);
+        state.write_u64(self.key);
     }
 }

@@ -7,7 +7,9 @@ use crate::body::Body;
 use crate::chain::Admitted;
 use crate::conduct::Conduct;
 use crate::exchange::{Exchange, Target};
-use crate::forward::{self, Hop, Outgoing};
+use crate::forward::{self, Hop};
+use crate::marks::Marks;
+use crate::outgoing::Outgoing;
 use crate::plan::{Origin, Plan, RoutePlan, ServicePlan};
 use crate::upstream::{Limits, Pool};
 use ::http1::head::HeadFault;
@@ -16,7 +18,7 @@ use counted::Counted;
 use date::Date;
 use door::Refused;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, response};
 use http_body::Body as _;
 use reply::{Content, Reply};
 use std::net::SocketAddr;
@@ -77,13 +79,7 @@ struct Core {
 
 impl Core {
     /// One request. A fault of the gate's own is a 500 for this request, and nothing for the others.
-    async fn answer(
-        &self,
-        peer: &Peer,
-        number: u64,
-        request: Result<Parts, HeadFault>,
-        body: Body,
-    ) -> Response<Counted> {
+    async fn answer(&self, peer: &Peer, number: u64, request: Result<Parts, HeadFault>, body: Body) -> Answered {
         let mut handled = std::pin::pin!(self.handle(peer, number, request, body));
         std::future::poll_fn(|cx| {
             // What the future held is not looked at again after a panic.
@@ -92,22 +88,16 @@ impl Core {
                 tracing::error!(
                     "a request met a fault of the gate and was answered with 500; please report the lines above"
                 );
-                let mut response = Response::new(Counted { body: Body::Empty, pending: None });
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                Poll::Ready(response)
+                let (mut head, ()) = Response::new(()).into_parts();
+                head.status = StatusCode::INTERNAL_SERVER_ERROR;
+                Poll::Ready(Answered { head, body: Counted { body: Body::Empty, pending: None }, marks: None })
             })
         })
         .await
     }
 
     /// From the head of a request to the head of its answer.
-    async fn handle(
-        &self,
-        peer: &Peer,
-        number: u64,
-        request: Result<Parts, HeadFault>,
-        body: Body,
-    ) -> Response<Counted> {
+    async fn handle(&self, peer: &Peer, number: u64, request: Result<Parts, HeadFault>, body: Body) -> Answered {
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let (plan, conduct) = (self.shared.plan.load_full(), self.shared.conduct.load_full());
         let (mut head, target, refused) = match request {
@@ -163,12 +153,12 @@ impl Core {
         let limits =
             Limits { connect: service.connect_timeout, write: service.write_timeout, read: service.read_timeout };
         let asked = Instant::now();
-        forward::prepare(exchange);
-        let upstream_target = match forward::upstream_target(exchange) {
-            Ok(target) => target,
+        let mut body = std::mem::take(&mut exchange.body);
+        let exchange = &*exchange;
+        let mut outgoing = match Outgoing::new(exchange, hop) {
+            Ok(outgoing) => outgoing,
             Err(error) => return Reply::failed(error, exchange, asked),
         };
-        let mut body = std::mem::take(&mut exchange.body);
         let mut tried: Vec<Arc<balancer::Target>> = Vec::new();
         let mut attempt = 0;
         loop {
@@ -190,12 +180,9 @@ impl Core {
             let renamed = (route.preserve_host && destination.tls.is_some())
                 .then(|| destination.named_by_caller(&exchange.target.host));
             let destination = renamed.as_ref().unwrap_or(destination);
-            let host = match forward::upstream_host(exchange, destination, route.preserve_host) {
-                Ok(host) => host,
-                Err(error) => return Reply::failed(error, exchange, asked),
-            };
-            let Parts { method, headers, .. } = &exchange.request;
-            let outgoing = Outgoing { method, target: &upstream_target, host, headers, hop };
+            if let Err(error) = outgoing.address(destination, route.preserve_host) {
+                return Reply::failed(error, exchange, asked);
+            }
             let occupied = choice.as_ref().map(|choice| choice.target.occupy());
             match self.pool.send(destination, &outgoing, body, limits).await {
                 Ok(response) => {
@@ -222,15 +209,14 @@ impl Core {
     }
 
     /// Plugins look at the answer, the log gets its line.
-    fn finish(&self, exchange: &mut Exchange, reply: Reply) -> Response<Counted> {
+    fn finish(&self, exchange: &mut Exchange, reply: Reply) -> Answered {
         let upstream_ms = reply.upstream_ms;
-        let response = match reply.content {
-            Content::Proxied(response) => response,
-            Content::Own(answer) => {
-                let mut response = answer.render(exchange);
-                forward::own_response(exchange, response.headers_mut(), upstream_ms);
-                response
+        let (response, upstream_status) = match reply.content {
+            Content::Proxied(response) => {
+                let status = response.status();
+                (response, Some(status))
             }
+            Content::Own(answer) => (answer.render(exchange), None),
         };
         let (mut head, body) = response.into_parts();
         match exchange.route.clone() {
@@ -241,12 +227,21 @@ impl Core {
             }
         }
         routing::debug_headers(exchange, &mut head.headers);
+        let marks = Some(Marks::of(exchange, upstream_status, upstream_ms));
         let log = self.shared.log.clone();
         let pending = log.map(|log| {
             let entry = Entry::new(exchange, head.status, upstream_ms);
             let complete = body.is_end_stream() || exchange.request.method == http::Method::HEAD;
             Box::new(Pending::new(log, entry, complete))
         });
-        Response::from_parts(head, Counted { body, pending })
+        Answered { head, body: Counted { body, pending }, marks }
     }
+}
+
+/// What goes to the caller.
+struct Answered {
+    head: response::Parts,
+    body: Counted,
+    /// What is said of the gate; nothing after a panic.
+    marks: Option<Marks>,
 }

@@ -5,8 +5,8 @@ use crate::answer::UpstreamError;
 use crate::balancer::Occupied;
 use crate::body::{Body, BodyError};
 use crate::conduct::Keepalive;
-use crate::destination::Destination;
-use crate::forward::Outgoing;
+use crate::destination::{ByDestination, Destination};
+use crate::outgoing::Outgoing;
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -14,7 +14,6 @@ use net::egress::{self, Egress};
 use net::stream::Stream;
 use net::wire::Wire;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ pub use http2::WatchedBody;
 pub struct Pool {
     egress: Arc<Egress>,
     keepalive: Keepalive,
-    idle: RefCell<HashMap<Destination, Vec<Link>>>,
+    idle: RefCell<ByDestination<Vec<Link>>>,
     http2: http2::Links,
 }
 
@@ -95,16 +94,16 @@ impl Pool {
             let answered = match link {
                 AnyLink::Http1(link) => http1::call(link, outgoing, body, limits).await.map(|(head, body)| {
                     let lease = (self.clone(), destination.clone());
-                    Response::from_parts(head, UpstreamBody::new(From::Http1(Box::new(body), lease)))
+                    Response::from_parts(head, UpstreamBody::new(From::Http1(body, lease)))
                 }),
                 AnyLink::Http2(link) => http2::call(link, destination, outgoing, body, limits)
                     .await
-                    .map(|response| response.map(|body| UpstreamBody::new(From::Http2(Box::new(body))))),
+                    .map(|response| response.map(|body| UpstreamBody::new(From::Http2(body)))),
             };
             match answered {
                 Ok(response) => return Ok(response),
                 Err((answer, rest)) => {
-                    let again = reused && (answer.unsent || answer.silent && bodiless && is_safe(outgoing.method));
+                    let again = reused && (answer.unsent || answer.silent && bodiless && is_safe(outgoing.method()));
                     if !again || matches!(rest, Body::Lost) {
                         return Err(Failed { error: answer.error, unsent: None });
                     }
@@ -199,9 +198,10 @@ pub struct UpstreamBody {
     occupied: Option<Occupied>,
 }
 
+#[allow(clippy::large_enum_variant, reason = "it lives in a box")]
 enum From {
-    Http1(Box<http1::AnswerBody>, (Rc<Pool>, Destination)),
-    Http2(Box<http2::AnswerBody>),
+    Http1(http1::AnswerBody, (Rc<Pool>, Destination)),
+    Http2(http2::AnswerBody),
     /// The end was reached.
     Ended,
 }

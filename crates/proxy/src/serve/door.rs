@@ -63,7 +63,10 @@ pub(super) fn admit(head: &http::request::Parts, peer: &Peer, plan: &Plan) -> Re
 pub(super) fn caller(peer: &Peer, number: u64, headers: &HeaderMap, conduct: &Conduct) -> Caller {
     let trusted = conduct.trusted.contains(peer.address.ip());
     let said = |name: &str| headers.get(name).filter(|_| trusted).and_then(|value| value.to_str().ok());
-    let ip = conduct.trusted.real_ip(peer.address.ip(), headers, conduct.real_ip_header, conduct.real_ip_recursive);
+    let ip = match trusted {
+        true => conduct.trusted.real_ip(peer.address.ip(), headers, conduct.real_ip_header, conduct.real_ip_recursive),
+        false => peer.address.ip(),
+    };
     Caller {
         peer: peer.address,
         peer_header: peer.address_header.clone(),

@@ -2,11 +2,12 @@
 
 use super::connection::HEAD_TIMEOUT;
 use super::counted::Counted;
-use super::{Core, Peer, http2};
+use super::{Answered, Core, Peer, http2};
 use crate::body::Body;
 use crate::body_writer::{BodyWriter, Framing};
 use crate::caller_body::{CallerBody, Inbound, awaits_continue};
 use crate::forward::connection_has;
+use crate::marks::Marks;
 use crate::tunnel;
 use ::http1::body::Reader;
 use ::http1::framing::{self, Length};
@@ -15,7 +16,7 @@ use ::http1::write;
 use bytes::{Buf, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, response};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, response};
 use http_body::Body as _;
 use net::wire::Wire;
 use std::cell::RefCell;
@@ -70,18 +71,18 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, http2_too: boo
     let mut number = 0;
     let mut stopping = Stopping::new(stop.clone());
     loop {
-        let request = match next_request(&inbound, number == 0 && http2_too, &mut stopping).await {
+        let mut request = match next_request(&inbound, number == 0 && http2_too, &mut stopping).await {
             Arrival::Over => return,
             Arrival::Http2 => return go_on_as_http2(core, inbound, peer, stop).await,
             Arrival::Request(request) => request,
         };
         number += 1;
+        let body = inbound.borrow_mut().begin(&mut request);
         let asked = Asked::of(&request);
-        let body = inbound.borrow_mut().begin(&request);
         let body = if body { Body::Caller(CallerBody::http1(inbound.clone())) } else { Body::Empty };
         let answered = answer_unless_gone(&inbound, core.answer(&peer, number, request, body)).await;
-        let Some(response) = answered else { return };
-        let after = match send(&core, &inbound, &asked, response, *stop.borrow()).await {
+        let Some(answered) = answered else { return };
+        let after = match send(&core, &inbound, &asked, answered, *stop.borrow()).await {
             Ok(after) => after,
             Err(_) => return,
         };
@@ -121,15 +122,18 @@ impl Asked {
 }
 
 impl Inbound {
-    /// Makes the connection ready for the body of a request; whether there is one.
-    fn begin(&mut self, request: &Result<Parts, HeadFault>) -> bool {
-        let length = match request {
-            Ok(head) => framing::of_request(head.version, &head.headers).map_err(|_| ()),
-            Err(_) => Err(()),
+    /// Makes the connection ready for the body of a request; whether there is one. Where its end is in doubt
+    /// the request is refused, and nothing after it is looked at.
+    fn begin(&mut self, request: &mut Result<Parts, HeadFault>) -> bool {
+        let framed = match request {
+            Ok(head) => framing::of_request(head.version, &head.headers).map_err(HeadFault::from),
+            Err(fault) => Err(*fault),
         };
-        // Where the length is in doubt the request is refused, and nothing after it is looked at.
-        self.broken = length.is_err();
-        let length = length.unwrap_or(Length::NONE);
+        self.broken = framed.is_err();
+        let length = framed.unwrap_or_else(|fault| {
+            *request = Err(fault);
+            Length::NONE
+        });
         self.body = Reader::new(length);
         self.awaits_continue = length != Length::NONE
             && request.as_ref().is_ok_and(|head| head.version == Version::HTTP_11 && awaits_continue(&head.headers));
@@ -252,10 +256,10 @@ async fn send(
     core: &Core,
     inbound: &Rc<RefCell<Inbound>>,
     asked: &Asked,
-    response: Response<Counted>,
+    answered: Answered,
     stopping: bool,
 ) -> io::Result<After> {
-    let (head, mut answer) = response.into_parts();
+    let Answered { head, body: mut answer, marks } = answered;
     let length = answer_length(asked, &head, &answer);
     // Whoever has the body of the request may still read it, while the answer is on its way.
     let unread = Rc::strong_count(inbound) == 1;
@@ -272,7 +276,9 @@ async fn send(
             && (!unread || inbound.can_be_skipped());
         // From here on an interim answer would be a part of this one.
         inbound.awaits_continue = false;
-        write_head(&mut inbound.wire.output, &head, length, asked, stays, core.date.now());
+        let out = &mut inbound.wire.output;
+        begin_head(out, &head, marks.as_ref(), length);
+        end_head(out, &head, asked, stays, core.date.now());
         stays
     };
     let writer = BodyWriter::new(if length == Some(Length::Chunked) { Framing::Chunked } else { Framing::Plain });
@@ -312,26 +318,28 @@ fn answer_length(asked: &Asked, head: &response::Parts, answer: &Counted) -> Opt
     }
 }
 
-/// What frames the answer follows from the body at hand, never from what a service or a plugin wrote.
-fn write_head(
-    out: &mut BytesMut,
-    head: &response::Parts,
-    length: Option<Length>,
-    asked: &Asked,
-    stays: bool,
-    date: HeaderValue,
-) {
+/// Writes the fields of an answer. What frames it follows from the body at hand, never from what a service or
+/// a plugin wrote.
+fn begin_head(out: &mut BytesMut, head: &response::Parts, marks: Option<&Marks>, length: Option<Length>) {
     out.reserve(1024);
     write::status_line(out, head.status);
     // HEAD and 304 tell the length of what they leave out, the others may not (RFC 9110 section 8.6).
     let untold = length.is_some() || head.status == StatusCode::NO_CONTENT || head.status.is_informational();
     let framing = |name: &HeaderName| *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && untold);
-    write::fields(out, head.headers.iter().filter(|(name, _)| !framing(name)));
+    let replaced = |name: &HeaderName| marks.is_some_and(|marks| marks.replace(name));
+    write::fields(out, head.headers.iter().filter(|(name, _)| !framing(name) && !replaced(name)));
+    if let Some(marks) = marks {
+        marks.write(&head.headers, out);
+    }
     match length {
         Some(Length::Exact(length)) => write::content_length(out, length),
         Some(Length::Chunked) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Some(Length::UntilClose) | None => {}
     }
+}
+
+/// Writes what is for this connection, and the end of the head.
+fn end_head(out: &mut BytesMut, head: &response::Parts, asked: &Asked, stays: bool, date: HeaderValue) {
     if !head.headers.contains_key(DATE) {
         write::field(out, &DATE, date.as_bytes());
     }

@@ -2,10 +2,11 @@
 
 use super::connection::HEAD_TIMEOUT;
 use super::frame_meter::Metered;
-use super::{Core, Peer};
+use super::{Answered, Core, Peer};
 use crate::body::Body;
 use crate::caller_body::CallerBody;
 use crate::local::OnThisThread;
+use http::Response;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -37,7 +38,11 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, mut stop: watc
         async move {
             let (head, body) = request.into_parts();
             let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(CallerBody::http2(body)) };
-            Ok::<_, Infallible>(core.answer(&peer, number, Ok(head), body).await)
+            let Answered { mut head, body, marks } = core.answer(&peer, number, Ok(head), body).await;
+            if let Some(marks) = marks {
+                marks.add_to(&mut head.headers);
+            }
+            Ok::<_, Infallible>(Response::from_parts(head, body))
         }
     });
     let mut builder = http2::Builder::new(OnThisThread);

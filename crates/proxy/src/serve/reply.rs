@@ -49,7 +49,7 @@ impl Reply {
         }
         let upstream_ms = millis_since(asked);
         let (mut head, body) = response.into_parts();
-        forward::proxied_response(exchange, &mut head, upstream_ms, exchange.elapsed_ms().saturating_sub(upstream_ms));
+        forward::leave_upstream_connection(&mut head);
         if switched {
             head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

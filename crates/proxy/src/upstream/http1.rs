@@ -4,9 +4,10 @@ use super::{Limits, NoAnswer};
 use crate::answer::UpstreamError;
 use crate::body::{Body, BodyError};
 use crate::body_writer::{BodyWriter, Framing};
-use crate::forward::{Outgoing, connection_has};
+use crate::forward::connection_has;
+use crate::outgoing::Outgoing;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, UPGRADE};
+use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{StatusCode, Version, response};
 use http_body::{Body as _, Frame};
 use http1::body::{AtClose, Next, Reader};
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 
 /// A connection to a service.
 pub struct Link {
-    pub wire: Wire,
+    pub wire: Box<Wire>,
     pub requests: usize,
     pub idle_since: Instant,
 }
@@ -97,7 +98,7 @@ pub async fn call(
             return Err((NoAnswer { error, silent, unsent }, sending.into_body()));
         }
     };
-    let length = match framing::of_response(outgoing.method, parts.status, parts.version, &parts.headers) {
+    let length = match framing::of_response(outgoing.method(), parts.status, parts.version, &parts.headers) {
         Ok(length) => length,
         Err(fault) => {
             let answer = NoAnswer { error: UpstreamError::Framing(fault), silent: false, unsent: false };
@@ -208,12 +209,11 @@ impl Sending {
 /// copied from what came: it follows from the body at hand.
 fn write_head(out: &mut BytesMut, outgoing: &Outgoing, body: &Body) -> Framing {
     out.reserve(1024);
-    write::request_line(out, outgoing.method.as_str(), outgoing.target);
-    write::field(out, &HOST, outgoing.host.as_bytes());
-    let fields = outgoing.headers.iter().filter(|(name, _)| **name != HOST && **name != CONTENT_LENGTH);
-    write::fields(out, fields);
+    write::request_line(out, outgoing.method().as_str(), outgoing.target());
+    write::field(out, &HOST, outgoing.host().as_bytes());
+    outgoing.write_fields(out);
     let framing = match body.size_hint().exact() {
-        Some(0) if !outgoing.headers.contains_key(CONTENT_LENGTH) => Framing::Plain,
+        Some(0) if !outgoing.states_length() => Framing::Plain,
         Some(length) => {
             write::content_length(out, length);
             Framing::Plain
@@ -223,10 +223,10 @@ fn write_head(out: &mut BytesMut, outgoing: &Outgoing, body: &Body) -> Framing {
             Framing::Chunked
         }
     };
-    if outgoing.hop.websocket {
+    if outgoing.hop().websocket {
         write::field(out, &CONNECTION, b"upgrade");
         write::field(out, &UPGRADE, b"websocket");
-    } else if outgoing.hop.trailers {
+    } else if outgoing.hop().trailers {
         // RFC 9110 section 10.1.4: TE is for one connection, and says so.
         write::field(out, &CONNECTION, b"te");
     }
@@ -286,13 +286,13 @@ impl AnswerBody {
 
     /// The connection, to go on as something else.
     pub fn into_tunnel(self) -> (Wire, Duration) {
-        (self.link.wire, self.read_timeout)
+        (*self.link.wire, self.read_timeout)
     }
 }
 
 impl Link {
     pub fn new(wire: Wire) -> Link {
-        Link { wire, requests: 0, idle_since: Instant::now() }
+        Link { wire: Box::new(wire), requests: 0, idle_since: Instant::now() }
     }
 
     /// Whether the service still holds the connection open, and has said nothing unasked.

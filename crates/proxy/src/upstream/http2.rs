@@ -3,11 +3,10 @@
 use super::{Limits, NoAnswer};
 use crate::answer::UpstreamError;
 use crate::body::{Body, BodyError};
-use crate::destination::Destination;
-use crate::forward::Outgoing;
+use crate::destination::{ByDestination, Destination};
 use crate::local::OnThisThread;
+use crate::outgoing::Outgoing;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
@@ -16,7 +15,6 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use net::stream::Stream;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -26,7 +24,7 @@ use tokio::time::{Instant, Sleep};
 
 /// Connections by destination; one carries many requests.
 #[derive(Default)]
-pub struct Links(RefCell<HashMap<Destination, Vec<Link>>>);
+pub struct Links(RefCell<ByDestination<Vec<Link>>>);
 
 /// A connection to a service, shared by the requests on it.
 #[derive(Clone)]
@@ -125,8 +123,8 @@ pub async fn call(
 }
 
 fn request(destination: &Destination, outgoing: &Outgoing, body: Body) -> Result<Request<Body>, (UpstreamError, Body)> {
-    let authority = Authority::try_from(outgoing.host.as_bytes());
-    let path = PathAndQuery::try_from(outgoing.target);
+    let authority = Authority::try_from(outgoing.host().as_bytes());
+    let path = PathAndQuery::try_from(outgoing.target());
     let (Ok(authority), Ok(path)) = (authority, path) else {
         return Err((UpstreamError::Request("its host or its path cannot be written"), body));
     };
@@ -135,14 +133,9 @@ fn request(destination: &Destination, outgoing: &Outgoing, body: Body) -> Result
     (uri.scheme, uri.authority, uri.path_and_query) = (Some(scheme), Some(authority), Some(path));
     let mut request = Request::new(body);
     *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-    *request.method_mut() = outgoing.method.clone();
+    *request.method_mut() = outgoing.method().clone();
     *request.version_mut() = Version::HTTP_2;
-    *request.headers_mut() = outgoing.headers.clone();
-    // The authority says the one; the length of a body that is at hand is said anew.
-    request.headers_mut().remove(HOST);
-    if request.body().size_hint().exact().is_none() {
-        request.headers_mut().remove(CONTENT_LENGTH);
-    }
+    outgoing.write_fields(request.headers_mut());
     Ok(request)
 }
 
