@@ -1,4 +1,4 @@
-//! The Python that has what the Kong cases need.
+//! The Python that has what the tests need of it.
 
 use crate::{run, workspace};
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ pub fn python() -> PathBuf {
         None if made.exists() => made,
         None => PathBuf::from("python3"),
     };
-    let finished = run(Command::new(&program).args(["-c", "import yaml, cryptography, h2"]));
+    let finished = run(Command::new(&program).args(["-c", "import yaml, cryptography, h2, grpc"]));
     assert_eq!(
         finished.code,
         Some(0),
-        "{} lacks PyYAML, cryptography or h2. ./test installs both, and so does:\n\
-         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography h2\n{}",
+        "{} lacks PyYAML, cryptography, h2 or grpcio. ./test installs all, and so does:\n\
+         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography h2 grpcio\n{}",
         program.display(),
         finished.stderr
     );

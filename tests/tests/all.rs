@@ -11,6 +11,8 @@ mod balancing;
 mod change;
 #[path = "all/faults.rs"]
 mod faults;
+#[path = "all/grpc.rs"]
+mod grpc;
 #[path = "all/identity_headers.rs"]
 mod identity_headers;
 #[path = "all/instruments.rs"]

@@ -1,76 +1,75 @@
 //! Messages as bytes.
 
-use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// `GET /path HTTP/1.1`
-pub fn request_line(out: &mut BytesMut, method: &str, target: &str) {
+pub fn request_line(out: &mut Vec<u8>, method: &str, target: &str) {
     out.reserve(method.len() + target.len() + 12);
-    out.put_slice(method.as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(target.as_bytes());
-    out.put_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
 /// `HTTP/1.1 200 OK`
-pub fn status_line(out: &mut BytesMut, status: StatusCode) {
+pub fn status_line(out: &mut Vec<u8>, status: StatusCode) {
     let reason = status.canonical_reason().unwrap_or("");
     out.reserve(reason.len() + 15);
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(status.as_str().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(reason.as_bytes());
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// `name: value`. Neither can hold a line end: their types see to that.
-pub fn field(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
+pub fn field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     let name = name.as_str().as_bytes();
     out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
-pub fn fields<'a>(out: &mut BytesMut, fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>) {
+pub fn fields<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>) {
     for (name, value) in fields {
         field(out, name, value.as_bytes());
     }
 }
 
 /// `content-length: 5`
-pub fn content_length(out: &mut BytesMut, length: u64) {
+pub fn content_length(out: &mut Vec<u8>, length: u64) {
     out.reserve(40);
-    out.put_slice(b"content-length: ");
+    out.extend_from_slice(b"content-length: ");
     decimal(out, length);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The empty line after a head.
-pub fn end_of_head(out: &mut BytesMut) {
+pub fn end_of_head(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
 /// The line before the data of a chunk; an empty chunk would be the last.
-pub fn chunk_size(out: &mut BytesMut, size: usize) {
+pub fn chunk_size(out: &mut Vec<u8>, size: usize) {
     out.reserve(18);
     let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
     for digit in (0..digits).rev() {
         let value = (size >> (digit * 4)) & 0xf;
-        out.put_u8(b"0123456789abcdef".get(value).copied().unwrap_or(b'0'));
+        out.push(b"0123456789abcdef".get(value).copied().unwrap_or(b'0'));
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The end of a chunked body.
-pub fn last_chunk(out: &mut BytesMut, trailers: &HeaderMap) {
+pub fn last_chunk(out: &mut Vec<u8>, trailers: &HeaderMap) {
     out.extend_from_slice(b"0\r\n");
     fields(out, trailers);
     end_of_head(out);
 }
 
-fn decimal(out: &mut BytesMut, number: u64) {
+fn decimal(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
     let (mut at, mut left) = (digits.len(), number);
     loop {
@@ -83,17 +82,17 @@ fn decimal(out: &mut BytesMut, number: u64) {
             break;
         }
     }
-    out.put_slice(digits.get(at..).unwrap_or_default());
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(write: impl Fn(&mut BytesMut)) -> String {
-        let mut out = BytesMut::new();
+    fn written(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
         write(&mut out);
-        String::from_utf8(out.to_vec()).unwrap()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

@@ -122,19 +122,19 @@ fn shown(field: &str, kind: &str, value: &str) -> String {
 
 /// What the gate does not carry is refused by name: half a gate would be worse than none.
 fn carried(draft: &Draft, found: &mut Violations) {
-    const CARRIED: &[&str] = &["http", "https"];
+    const CARRIED: &[&str] = &["http", "https", "grpc", "grpcs"];
     let name = || draft.json.get("name").and_then(Value::as_str).unwrap_or("without a name");
     let protocols = draft.json.get("protocols").and_then(Value::as_array).into_iter().flatten();
     let other: Vec<&str> = protocols.filter_map(Value::as_str).filter(|protocol| !CARRIED.contains(protocol)).collect();
-    if let (Some(first), "routes") = (other.first(), draft.kind.name) {
-        let kind = if first.starts_with("grpc") { "gRPC" } else { "stream" };
-        let text =
-            format!("route '{}' is a {kind} route ({}): this gate carries http and https", name(), other.join(", "));
+    if let ("routes", false) = (draft.kind.name, other.is_empty()) {
+        let text = format!("route '{}' is a stream route ({}): this gate carries {HTTP}", name(), other.join(", "));
         found.add("protocols", text);
     }
     if let ("services", Some(protocol)) = (draft.kind.name, draft.json.get("protocol").and_then(Value::as_str))
         && !CARRIED.contains(&protocol)
     {
-        found.add("protocol", format!("service '{}' speaks {protocol}: this gate carries http and https", name()));
+        found.add("protocol", format!("service '{}' speaks {protocol}: this gate carries {HTTP}", name()));
     }
 }
+
+const HTTP: &str = "http, https, grpc and grpcs";

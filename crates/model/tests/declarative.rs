@@ -128,10 +128,10 @@ fn names_are_unique_and_secrets_stay_secret() {
 #[test]
 fn what_is_not_carried_is_refused_by_name() {
     refused(
-        "routes:\n- {name: tunnel, protocols: [tcp], sources: [{port: 1}]}\n- {name: rpc, protocols: [grpc], paths: [/]}\n",
+        "routes:\n- {name: tunnel, protocols: [tcp], sources: [{port: 1}]}\n- {name: raw, protocols: [udp], sources: [{port: 1}]}\n",
         &[
-            "3: routes.1.protocols: route 'tunnel' is a stream route (tcp): this gate carries http and https",
-            "4: routes.2.protocols: route 'rpc' is a gRPC route (grpc): this gate carries http and https",
+            "3: routes.1.protocols: route 'tunnel' is a stream route (tcp): this gate carries http, https, grpc and grpcs",
+            "4: routes.2.protocols: route 'raw' is a stream route (udp): this gate carries http, https, grpc and grpcs",
         ],
     );
 }

@@ -145,9 +145,9 @@ fn find_authority(parts: &Parts) -> Result<Authority<'_>, HeadError> {
 fn parse_authority(text: &str) -> Result<Authority<'_>, HeadError> {
     let port_at = match text.strip_prefix('[').and_then(|rest| rest.find(']')) {
         Some(bracket) => bracket + 2,
-        None => text.find(':').unwrap_or(text.len()),
+        None => text.bytes().position(|byte| byte == b':').unwrap_or(text.len()),
     };
-    let (host, port) = text.split_at(port_at);
+    let (host, port) = text.split_at_checked(port_at).ok_or(HeadError::HostMalformed)?;
     let port = match port.strip_prefix(':') {
         Some(digits) => Some(parse_port(digits).ok_or(HeadError::HostMalformed)?),
         None if port.is_empty() => None,
@@ -158,7 +158,7 @@ fn parse_authority(text: &str) -> Result<Authority<'_>, HeadError> {
     let host = if ipv6.is_some() { host } else { host.strip_suffix('.').unwrap_or(host) };
     let fits = match ipv6 {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => host.split('.').all(is_label),
+        None => is_name(host.as_bytes()),
     };
     if !fits {
         return Err(HeadError::HostMalformed);
@@ -170,8 +170,18 @@ fn parse_authority(text: &str) -> Result<Authority<'_>, HeadError> {
     Ok(Authority { host, port })
 }
 
-fn is_label(label: &str) -> bool {
-    !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~'))
+/// Labels with one dot between them.
+fn is_name(name: &[u8]) -> bool {
+    let mut label = 0;
+    for byte in name {
+        match byte {
+            b'.' if label == 0 => return false,
+            b'.' => label = 0,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => label += 1,
+            _ => return false,
+        }
+    }
+    label > 0
 }
 
 /// Digits only: `parse` alone would take `+80`.

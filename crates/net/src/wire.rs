@@ -28,8 +28,9 @@ pub struct Wire {
     stream: Stream,
     /// What was read and not used yet.
     pub input: BytesMut,
-    /// What is to be written.
-    pub output: BytesMut,
+    /// What is to be written; of it, `sent` bytes have gone out.
+    pub output: Vec<u8>,
+    sent: usize,
     /// For whatever the connection waits for.
     pub alarm: Alarm,
     /// How many bytes were written so far.
@@ -40,7 +41,7 @@ impl Wire {
     /// A connection of which nothing was read yet.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new(), alarm: Alarm::default(), written: 0 }
+        Self { stream, input: BytesMut::new(), output: Vec::new(), sent: 0, alarm: Alarm::default(), written: 0 }
     }
 
     /// Reads what comes next, whenever that is; 0 at the end. Holds no memory while nothing comes.
@@ -73,32 +74,36 @@ impl Wire {
     /// Writes the output and then `data`, which is not copied.
     pub fn poll_send(&mut self, data: &mut Bytes, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = &mut self.stream;
-        while !self.output.is_empty() || !data.is_empty() {
-            let count = ready!(match (self.output.is_empty(), data.is_empty()) {
-                (false, false) if stream.is_write_vectored() => {
-                    Pin::new(stream as &mut Stream)
-                        .poll_write_vectored(cx, &[IoSlice::new(&self.output), IoSlice::new(data)])
+        loop {
+            let output = self.output.get(self.sent..).unwrap_or_default();
+            let count = ready!(match (output, &**data) {
+                ([], []) => break,
+                (output, data @ [_, ..]) if !output.is_empty() && stream.is_write_vectored() => {
+                    Pin::new(&mut *stream).poll_write_vectored(cx, &[IoSlice::new(output), IoSlice::new(data)])
                 }
-                (false, _) => Pin::new(stream as &mut Stream).poll_write(cx, &self.output),
-                (true, _) => Pin::new(stream as &mut Stream).poll_write(cx, data),
+                ([], data) => Pin::new(&mut *stream).poll_write(cx, data),
+                (output, _) => Pin::new(&mut *stream).poll_write(cx, output),
             })?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += count as u64;
-            let of_output = count.min(self.output.len());
-            self.output.advance(of_output);
+            let of_output = count.min(output.len());
+            self.sent += of_output;
             data.advance(count - of_output);
         }
+        self.output.clear();
+        self.sent = 0;
         Pin::new(stream).poll_flush(cx)
     }
 
     /// Gives the buffers back, as far as nothing is in them.
     pub fn release(&mut self) {
-        for buffer in [&mut self.input, &mut self.output] {
-            if buffer.is_empty() {
-                *buffer = BytesMut::new();
-            }
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = Vec::new();
         }
     }
 

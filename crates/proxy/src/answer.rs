@@ -6,6 +6,7 @@
 use crate::body::{Body, BodyError};
 use crate::conduct::MediaType;
 use crate::exchange::Exchange;
+use crate::identity::header_value;
 use crate::plugin::Fault;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -50,6 +51,9 @@ impl Answer {
 
     /// The answer as HTTP, for this exchange.
     pub fn render(self, exchange: &Exchange) -> Response<Body> {
+        if is_grpc(&exchange.request.headers) {
+            return self.render_grpc();
+        }
         let (status, body, content_type, headers) = match self {
             Answer::Exit { status, body, content_type, headers } => (status, body, content_type, headers),
             Answer::Error { status, message, headers, default } => {
@@ -65,6 +69,54 @@ impl Answer {
             response.headers_mut().insert(CONTENT_TYPE, content_type);
         }
         response
+    }
+
+    /// For callers who speak gRPC: status and message as headers, and no body, as in Kong.
+    fn render_grpc(self) -> Response<Body> {
+        let (status, message, mut headers) = match self {
+            Answer::Error { status, message, headers, .. } => (status, message.into_owned(), headers),
+            Answer::Exit { status, body, headers, .. } => {
+                let json = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+                let message = json.get("message").and_then(Value::as_str).unwrap_or_default();
+                (status, message.to_owned(), headers)
+            }
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.entry(GRPC_STATUS).or_insert(grpc_status(status).into());
+        if !message.is_empty() {
+            let message = percent_encoding::utf8_percent_encode(&message, percent_encoding::CONTROLS).to_string();
+            headers.entry(GRPC_MESSAGE).or_insert_with(|| header_value(&message));
+        }
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Whether a request is one of gRPC.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// The gRPC status that stands for one of HTTP, as Kong translates it.
+fn grpc_status(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        200..=299 => 0,
+        401 => 16,
+        403 => 7,
+        404 => 5,
+        409 => 10,
+        429 => 8,
+        400..=499 => 3,
+        501 => 12,
+        503 => 14,
+        504 => 4,
+        500..=599 => 13,
+        _ => 2,
     }
 }
 
@@ -191,9 +243,6 @@ pub fn text(status: StatusCode) -> &'static str {
 /// then the request's own `Content-Type` counts too.
 fn accepted(headers: &HeaderMap, default: Option<MediaType>) -> MediaType {
     let named = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    if named(CONTENT_TYPE).is_some_and(|content_type| content_type.starts_with("application/grpc")) {
-        return MediaType::Grpc;
-    }
     match (named(ACCEPT), default) {
         (Some(accept), _) => preferred(accept),
         (None, None) => MediaType::Json,
@@ -222,7 +271,6 @@ impl MediaType {
             "text/html" | "application/xhtml+xml" => Some(MediaType::Html),
             "text/plain" => Some(MediaType::Plain),
             "application/xml" | "text/xml" => Some(MediaType::Xml),
-            "application/grpc" => Some(MediaType::Grpc),
             _ => None,
         }
     }
@@ -233,7 +281,6 @@ impl MediaType {
             MediaType::Html => "text/html; charset=utf-8",
             MediaType::Plain => "text/plain; charset=utf-8",
             MediaType::Xml => "application/xml; charset=utf-8",
-            MediaType::Grpc => "application/grpc",
         }
     }
 
@@ -255,7 +302,6 @@ impl MediaType {
                  <requestid>{request_id}</requestid>\n</error>\n",
                 message = escaped(message),
             ),
-            MediaType::Grpc => String::new(),
         }
     }
 }
@@ -288,7 +334,6 @@ mod tests {
         check(Some("image/*"), None, nginx, MediaType::Json);
         check(Some("text/html,application/xhtml+xml;q=0.9"), None, nginx, MediaType::Html);
         check(Some("application/xml;q=0.5, text/plain;q=0.6"), None, None, MediaType::Plain);
-        check(Some("text/html"), Some("application/grpc+proto"), None, MediaType::Grpc);
     }
 
     #[test]

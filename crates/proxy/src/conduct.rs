@@ -50,7 +50,6 @@ pub enum MediaType {
     Html,
     Plain,
     Xml,
-    Grpc,
 }
 
 /// The name in `Server` and `Via` (a pseudonym, RFC 9110 section 7.6.3); versions help attackers only.

@@ -1,6 +1,5 @@
 //! Header fields on their way out: as HTTP/1.1 writes them, or as HTTP/2 wants them.
 
-use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Takes fields one by one. What the gate adds to a message goes straight to where it is written, without a
@@ -9,7 +8,7 @@ pub trait Fields {
     fn put(&mut self, name: &HeaderName, value: &[u8]);
 }
 
-impl Fields for BytesMut {
+impl Fields for Vec<u8> {
     fn put(&mut self, name: &HeaderName, value: &[u8]) {
         http1::write::field(self, name, value);
     }

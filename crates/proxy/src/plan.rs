@@ -43,7 +43,16 @@ pub struct RoutePlan {
     pub preserve_host: bool,
     /// Plain HTTP is answered with this status and sent to HTTPS.
     pub secure_only: Option<http::StatusCode>,
+    pub grpc: Option<Grpc>,
     pub chain: Chain,
+}
+
+/// What a route for gRPC takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Grpc {
+    Any,
+    /// Over TLS alone.
+    Secure,
 }
 
 /// A service, ready to be called.
@@ -259,6 +268,11 @@ fn route_plan(route: &Route, service: Option<Arc<ServicePlan>>, placements: &Pla
         strip_path: route.strip_path,
         preserve_host: route.preserve_host,
         secure_only: secure_only.then(|| status.unwrap_or(http::StatusCode::UPGRADE_REQUIRED)),
+        grpc: match (takes(Protocol::Grpc), takes(Protocol::Grpcs)) {
+            (true, _) => Some(Grpc::Any),
+            (false, true) => Some(Grpc::Secure),
+            (false, false) => None,
+        },
     }
 }
 

@@ -125,7 +125,8 @@ impl Core {
             return Reply::refused(Answer::error(StatusCode::NOT_FOUND, "no Route matched with those values"));
         };
         exchange.route = Some(route.clone());
-        if let Some(answer) = routing::insist_on_https(exchange, &route) {
+        let other = routing::insist_on_https(exchange, &route).or_else(|| routing::insist_on_grpc(exchange, &route));
+        if let Some(answer) = other {
             return Reply::refused(answer);
         }
         let admitted = match route.chain.on_request(exchange).await {

@@ -13,7 +13,7 @@ use ::http1::body::Reader;
 use ::http1::framing::{self, Length};
 use ::http1::head::{self, HeadFault, Scan};
 use ::http1::write;
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, response};
@@ -320,7 +320,7 @@ fn answer_length(asked: &Asked, head: &response::Parts, answer: &Counted) -> Opt
 
 /// Writes the fields of an answer. What frames it follows from the body at hand, never from what a service or
 /// a plugin wrote.
-fn begin_head(out: &mut BytesMut, head: &response::Parts, marks: Option<&Marks>, length: Option<Length>) {
+fn begin_head(out: &mut Vec<u8>, head: &response::Parts, marks: Option<&Marks>, length: Option<Length>) {
     out.reserve(1024);
     write::status_line(out, head.status);
     // HEAD and 304 tell the length of what they leave out, the others may not (RFC 9110 section 8.6).
@@ -339,7 +339,7 @@ fn begin_head(out: &mut BytesMut, head: &response::Parts, marks: Option<&Marks>,
 }
 
 /// Writes what is for this connection, and the end of the head.
-fn end_head(out: &mut BytesMut, head: &response::Parts, asked: &Asked, stays: bool, date: HeaderValue) {
+fn end_head(out: &mut Vec<u8>, head: &response::Parts, asked: &Asked, stays: bool, date: HeaderValue) {
     if !head.headers.contains_key(DATE) {
         write::field(out, &DATE, date.as_bytes());
     }

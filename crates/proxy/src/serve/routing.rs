@@ -2,10 +2,11 @@
 
 use crate::answer::{self, Answer};
 use crate::exchange::Exchange;
-use crate::plan::RoutePlan;
+use crate::plan::{Grpc, RoutePlan};
 use http::header::{CONNECTION, LOCATION, UPGRADE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use router::Query;
+use schema::Value;
 use std::sync::Arc;
 
 /// Finds the route, and says what of the request goes to its service.
@@ -57,6 +58,27 @@ pub(super) fn insist_on_https(exchange: &Exchange, route: &RoutePlan) -> Option<
     Some(match location {
         Ok(location) => answer.with_header(LOCATION, location),
         Err(_) => answer::nginx(StatusCode::BAD_REQUEST, exchange.conduct.error_default_type),
+    })
+}
+
+/// A route for gRPC takes gRPC alone, over HTTP/2, and `grpcs` alone means TLS. The answers are Kong's.
+pub(super) fn insist_on_grpc(exchange: &Exchange, route: &RoutePlan) -> Option<Answer> {
+    let wanted = route.grpc?;
+    if !answer::is_grpc(&exchange.request.headers) {
+        return Some(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Non-gRPC request matched gRPC route"));
+    }
+    if exchange.request.version != Version::HTTP_2 {
+        let answer = Answer::error(StatusCode::UPGRADE_REQUIRED, "Please use HTTP2 protocol");
+        return Some(
+            answer
+                .with_header(CONNECTION, HeaderValue::from_static("Upgrade"))
+                .with_header(UPGRADE, HeaderValue::from_static("HTTP/2")),
+        );
+    }
+    (wanted == Grpc::Secure && !exchange.caller.secure).then(|| {
+        Answer::exit_json(StatusCode::OK, &Value::Null)
+            .with_header(answer::GRPC_STATUS, HeaderValue::from_static("1"))
+            .with_header(answer::GRPC_MESSAGE, HeaderValue::from_static("gRPC request matched gRPCs route"))
     })
 }
 

@@ -6,7 +6,7 @@ use crate::body::{Body, BodyError};
 use crate::body_writer::{BodyWriter, Framing};
 use crate::forward::connection_has;
 use crate::outgoing::Outgoing;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{StatusCode, Version, response};
 use http_body::{Body as _, Frame};
@@ -207,7 +207,7 @@ impl Sending {
 
 /// Writes the head of a request, and says how its body will be framed. What frames the message is never
 /// copied from what came: it follows from the body at hand.
-fn write_head(out: &mut BytesMut, outgoing: &Outgoing, body: &Body) -> Framing {
+fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, body: &Body) -> Framing {
     out.reserve(1024);
     write::request_line(out, outgoing.method().as_str(), outgoing.target());
     write::field(out, &HOST, outgoing.host().as_bytes());
