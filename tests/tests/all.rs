@@ -29,3 +29,5 @@ mod strict_http1;
 mod strict_http2;
 #[path = "all/tls.rs"]
 mod tls;
+#[path = "all/without_loss.rs"]
+mod without_loss;

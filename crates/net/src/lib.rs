@@ -12,6 +12,7 @@ pub mod certificate;
 mod dns;
 pub mod egress;
 pub mod forwarded;
+pub mod handover;
 #[cfg(test)]
 mod handshake;
 pub mod head;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-pub use bind::{BindError, bind};
+pub use bind::{BindError, adjust, bind};
 
 /// Pending connections that the kernel may hold for one socket (it caps this at `net.core.somaxconn`).
 pub const DEFAULT_BACKLOG: u32 = 16384;

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::accept::tls_accept;
 
@@ -27,13 +28,25 @@ const MAX_BODY: usize = 256 * 1024 * 1024;
 /// How long the head of a request, and its body, may each take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Serves connections for as long as the future is polled.
-pub async fn serve(listener: std::net::TcpListener, tls: Option<Arc<ServerConfig>>, answer: Answer) -> io::Result<()> {
+/// TLS as it is in force when a connection comes; `None` for none.
+pub type Tls = Arc<dyn Fn() -> Option<Arc<ServerConfig>> + Send + Sync>;
+
+/// Serves connections until told to stop.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    tls: Tls,
+    answer: Answer,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+        };
+        match accepted {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, tls.clone(), answer.clone()));
+                tokio::spawn(connection(stream, tls(), answer.clone()));
             }
             Err(error) => {
                 tracing::error!(%error, "a connection could not be accepted");

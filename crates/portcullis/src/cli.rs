@@ -36,7 +36,9 @@ pub enum Command {
     #[command(about = "Check a configuration file without running anything", long_about = CHECK, after_long_help = CHECK_MORE)]
     Check(CheckFlags),
     #[command(about = "Let the running gate read its configuration file again", long_about = RELOAD, after_long_help = RELOAD_MORE)]
-    Reload(ReloadFlags),
+    Reload(RunningFlags),
+    #[command(about = "Let a new process take over from the running gate", long_about = UPGRADE, after_long_help = UPGRADE_MORE)]
+    Upgrade(RunningFlags),
     #[command(about = "Print the version", long_about = VERSION)]
     Version,
     #[command(about = "Write a commented configuration to start from", long_about = NEW, after_long_help = NEW_MORE)]
@@ -64,6 +66,10 @@ pub struct StartFlags {
     /// Where the Admin API listens (setting admin_listen)
     #[arg(long, value_name = "ADDRESSES")]
     pub admin_listen: Option<String>,
+
+    /// Take over from the gate that runs with this data directory
+    #[arg(long)]
+    pub takeover: bool,
 
     /// Any setting; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = Assignment::parse)]
@@ -114,13 +120,13 @@ pub struct CheckFlags {
 }
 
 #[derive(Debug, Clone, Default, Args)]
-pub struct ReloadFlags {
+pub struct RunningFlags {
     /// The data directory of the running gate (setting data) [default: .portcullis]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
 }
 
-impl ReloadFlags {
+impl RunningFlags {
     /// The flags under which `Settings::load` finds the data directory as `start` would.
     pub fn as_start(&self) -> StartFlags {
         StartFlags { data: self.data.clone(), ..StartFlags::default() }
@@ -145,6 +151,7 @@ Examples:
   portcullis check kong.yml             say everything that is wrong in it
   portcullis start --config kong.yml    run the gate with it
   portcullis reload                     read it again, without losing a request
+  portcullis upgrade                    put a new version in place, without losing a request
 
 `portcullis help COMMAND` tells all about one command; `portcullis help start` lists the settings.
 
@@ -161,7 +168,8 @@ Every mistake is reported, each with its place. It runs in the foreground. Once 
 listens it prints a line that begins with `ready` to standard output; it tells of itself on standard error.
 
 SIGTERM and SIGINT stop it: it takes no new connections and waits for requests under way, at most \
-stop_timeout_s seconds. SIGHUP lets it read its configuration file again, as `portcullis reload` does.";
+stop_timeout_s seconds. SIGHUP lets it read its configuration file again, as `portcullis reload` does. With --takeover \
+the gate starts in place of the one that runs with this data directory, as `portcullis upgrade` does.";
 
 const START_MORE: &str = "\
 Examples:
@@ -231,6 +239,26 @@ Examples:
 Exit codes:
   0  the new configuration is in force
   1  it was refused and the old one stays, or no running gate was found
+  2  the command line or the settings are not right";
+
+const UPGRADE: &str = "\
+Let a new process take over from the running gate, without losing a request.
+
+The running gate starts the program that lies where its own lay, with the same arguments, and gives it its \
+listening sockets. When the new one has read its settings and its whole configuration and accepts, the old one takes \
+no new connections, finishes the requests under way (at most stop_timeout_s seconds) and ends. If the new one does not \
+become ready, nothing changes, and it says why on standard error.
+
+Where a supervisor must start the new process itself, let it run `portcullis start --takeover` with the same \
+arguments.";
+
+const UPGRADE_MORE: &str = "\
+Examples:
+  install -m 755 portcullis-new /usr/local/bin/portcullis && portcullis upgrade --data /var/lib/portcullis
+
+Exit codes:
+  0  the new process has taken over
+  1  it has not, and the old one goes on; or no running gate was found
   2  the command line or the settings are not right";
 
 const VERSION: &str = "\

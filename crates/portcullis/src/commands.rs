@@ -2,5 +2,5 @@
 
 pub mod check;
 pub mod new;
-pub mod reload;
+pub mod tell;
 pub mod version;

@@ -1,19 +1,27 @@
-//! The door for `portcullis reload`: a socket in the data directory, which only its owner can enter.
+//! The door for commands to a running gate: a socket in the data directory, which only its owner can enter.
 //!
-//! A request is a line with a word; the answer is a line of JSON.
+//! A request is a line with a word; the answer is a line of JSON. After `takeover` the listening sockets follow.
 
 use crate::gate::Gate;
+use crate::listeners::Inherited;
+use crate::successor;
+use net::handover;
+use net::listen::{Listen, parse_listens};
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
 use std::sync::Arc;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "control.sock";
 
-/// What became of a reload.
+/// What became of a command.
 #[derive(Debug, Deserialize, Serialize)]
 pub enum Outcome {
     /// What is in force now, in words.
@@ -22,7 +30,38 @@ pub enum Outcome {
     Refused(Vec<String>),
 }
 
-/// Opens the door. The socket of a gate that has ended is replaced. It does not block, as the runtime wants it.
+/// What a command asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Command {
+    /// Read settings and configuration again.
+    Reload,
+    /// Start a successor, and go when it is ready.
+    Upgrade,
+}
+
+impl Command {
+    fn word(self) -> &'static str {
+        match self {
+            Command::Reload => "reload",
+            Command::Upgrade => "upgrade",
+        }
+    }
+}
+
+const TAKEOVER: &str = "takeover";
+const READY: &str = "ready";
+
+/// The sockets that follow a line of this: each with its address, in the language of the settings.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Handover {
+    callers: Vec<String>,
+    operators: Vec<String>,
+}
+
+/// How long a successor may take to be ready: it compiles its configuration first.
+const SUCCESSION: Duration = Duration::from_secs(300);
+
+/// Opens the door. The socket of a gate that has ended is replaced.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(
@@ -31,42 +70,183 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
         )),
         Err(_) => {
             let _ = std::fs::remove_file(path);
-            let listener = UnixListener::bind(path)?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
+            UnixListener::bind(path)
         }
     }
 }
 
-/// Serves one request after the other.
-pub async fn serve(listener: tokio::net::UnixListener, gate: Arc<Gate>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let gate = gate.clone();
-        tokio::spawn(async move {
-            let (read, mut write) = stream.into_split();
-            let line = tokio::io::BufReader::new(read).lines().next_line().await;
-            if !matches!(line.ok().flatten().as_deref(), Some("reload")) {
-                return;
-            }
-            let outcome = tokio::task::spawn_blocking(move || gate.reload()).await;
-            let outcome = match outcome {
-                Ok(Ok(summary)) => Outcome::Loaded(summary),
-                Ok(Err(violations)) => Outcome::Refused(violations),
-                Err(error) => Outcome::Refused(vec![error.to_string()]),
-            };
-            let mut answer = serde_json::to_vec(&outcome).unwrap_or_default();
-            answer.push(b'\n');
-            // Whoever asked may be gone.
-            let _ = write.write_all(&answer).await;
-        });
+/// Opens the door of a successor beside that of the gate that still runs; [`Door::take_over`] puts it in place.
+pub struct Door {
+    pub listener: UnixListener,
+    beside: PathBuf,
+}
+
+impl Door {
+    pub fn beside(path: &Path) -> io::Result<Door> {
+        let beside = path.with_extension("next");
+        let _ = std::fs::remove_file(&beside);
+        Ok(Door { listener: UnixListener::bind(&beside)?, beside })
+    }
+
+    pub fn take_over(&self, path: &Path) -> io::Result<()> {
+        std::fs::rename(&self.beside, path)
     }
 }
 
-/// Asks a running gate to read its file again, and waits until that has happened.
-pub fn ask(path: &Path) -> io::Result<Outcome> {
+/// How far a succession has come.
+#[derive(Default)]
+struct Succession {
+    /// Somebody has asked for it and waits for the answer, which must be given before this gate ends.
+    asked: AtomicBool,
+    /// The successor is ready.
+    taken: AtomicBool,
+}
+
+/// Serves commands, each on a thread of its own, as long as the process runs. `relieved` turns true when a
+/// successor has taken over.
+pub fn serve(listener: UnixListener, gate: Arc<Gate>, relieved: watch::Sender<bool>) -> io::Result<()> {
+    let succession = Arc::new(Succession::default());
+    let accept = move || {
+        for stream in listener.incoming().flatten() {
+            let (gate, succession, relieved) = (gate.clone(), succession.clone(), relieved.clone());
+            // Whoever asked may be gone.
+            let answer = move || drop(command(stream, &gate, &succession, &relieved));
+            let _ = std::thread::Builder::new().name("command".to_owned()).spawn(answer);
+        }
+    };
+    std::thread::Builder::new().name("control".to_owned()).spawn(accept).map(drop)
+}
+
+fn command(
+    mut stream: UnixStream,
+    gate: &Gate,
+    succession: &Succession,
+    relieved: &watch::Sender<bool>,
+) -> io::Result<()> {
+    match read_line(&mut stream)?.as_str() {
+        "reload" => {
+            let outcome = gate.reload().map_or_else(Outcome::Refused, Outcome::Loaded);
+            write_line(&mut stream, &outcome)
+        }
+        "upgrade" => {
+            if succession.asked.swap(true, SeqCst) {
+                return write_line(&mut stream, &Outcome::Refused(vec!["an upgrade is under way already".to_owned()]));
+            }
+            let outcome = upgrade(succession);
+            let told = write_line(&mut stream, &outcome);
+            succession.asked.store(false, SeqCst);
+            if succession.taken.load(SeqCst) {
+                let _ = relieved.send(true);
+            }
+            told
+        }
+        TAKEOVER => hand_over(stream, gate, succession, relieved),
+        _ => Ok(()),
+    }
+}
+
+/// Starts a successor, which asks for the sockets by itself, and waits until it has them and is ready.
+fn upgrade(succession: &Succession) -> Outcome {
+    let refused = |reason: String| Outcome::Refused(vec![reason]);
+    let mut successor = match successor::start() {
+        Ok(successor) => successor,
+        Err(error) => return refused(format!("the new gate cannot be started: {error}")),
+    };
+    let until = Instant::now() + SUCCESSION;
+    loop {
+        if succession.taken.load(SeqCst) {
+            let text = format!("process {} has taken over; this one ends when its requests have", successor.id());
+            return Outcome::Loaded(text);
+        }
+        if let Some(status) = ended(&mut successor) {
+            return refused(format!(
+                "the new gate ended before it was ready ({status}); what it said stands in the gate's log"
+            ));
+        }
+        if Instant::now() > until {
+            let _ = successor.kill();
+            return refused(format!("the new gate was not ready after {} s, and was stopped", SUCCESSION.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn ended(child: &mut Child) -> Option<ExitStatus> {
+    child.try_wait().ok().flatten()
+}
+
+/// Gives a successor handles of the sockets. It has taken over when it says so, and not before: until then both
+/// listen, and this gate goes on as if nothing had happened.
+fn hand_over(
+    mut stream: UnixStream,
+    gate: &Gate,
+    succession: &Succession,
+    relieved: &watch::Sender<bool>,
+) -> io::Result<()> {
+    let share = |listeners: Option<&crate::listeners::Listeners>| listeners.map_or(Ok(Vec::new()), |open| open.share());
+    let (callers, operators) = (share(gate.callers())?, share(gate.operators())?);
+    let names = |shared: &Inherited| shared.iter().map(|(listen, _)| listen.to_string()).collect();
+    write_line(&mut stream, &Handover { callers: names(&callers), operators: names(&operators) })?;
+    let sockets: Vec<TcpListener> = callers.into_iter().chain(operators).map(|(_, socket)| socket).collect();
+    handover::send(&stream, &sockets)?;
+    drop(sockets);
+    if read_line(&mut stream)? == READY {
+        succession.taken.store(true, SeqCst);
+        if !succession.asked.load(SeqCst) {
+            let _ = relieved.send(true);
+        }
+    }
+    Ok(())
+}
+
+/// A gate that another one is to take over from.
+pub struct Predecessor(UnixStream);
+
+impl Predecessor {
+    /// Asks for its sockets: those for callers, and those for operators.
+    pub fn ask(path: &Path) -> io::Result<(Predecessor, [Inherited; 2])> {
+        let mut stream = UnixStream::connect(path)?;
+        stream.write_all(format!("{TAKEOVER}\n").as_bytes())?;
+        let Handover { callers, operators } =
+            serde_json::from_str(&read_line(&mut stream)?).map_err(io::Error::other)?;
+        let mut sockets = handover::receive(&stream, callers.len() + operators.len())?.into_iter();
+        let mut named = |names: Vec<String>| -> io::Result<Inherited> {
+            let listens = names.iter().map(|name| one_listen(name)).collect::<io::Result<Vec<_>>>()?;
+            Ok(listens.into_iter().zip(sockets.by_ref()).collect())
+        };
+        let inherited = [named(callers)?, named(operators)?];
+        Ok((Predecessor(stream), inherited))
+    }
+
+    /// From here on the other gate takes no new connections.
+    pub fn relieve(mut self) -> io::Result<()> {
+        self.0.write_all(format!("{READY}\n").as_bytes())
+    }
+}
+
+fn one_listen(name: &str) -> io::Result<Listen> {
+    let listens = parse_listens(name).map_err(io::Error::other)?;
+    listens.into_iter().next().ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Asks a running gate, and waits until it has happened.
+pub fn ask(path: &Path, command: Command) -> io::Result<Outcome> {
     let mut stream = UnixStream::connect(path)?;
-    stream.write_all(b"reload\n")?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    serde_json::from_str(&line).map_err(io::Error::other)
+    stream.write_all(format!("{}\n", command.word()).as_bytes())?;
+    serde_json::from_str(&read_line(&mut stream)?).map_err(io::Error::other)
+}
+
+fn write_line(stream: &mut UnixStream, value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+/// Reads up to the end of a line and no byte further: what follows may come with sockets.
+fn read_line(stream: &mut UnixStream) -> io::Result<String> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while stream.read(&mut byte)? == 1 && byte != [b'\n'] {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).map_err(io::Error::other)
 }

@@ -1,102 +1,161 @@
 //! The running gate: the configuration in force, and how it is replaced.
 
-use crate::report;
+use crate::cli::StartFlags;
+use crate::data_dir::DataDir;
+use crate::listeners::{Inherited, Listeners, Prepared};
+use crate::settings::{Settings, SettingsErrors, Warning};
+use crate::{conduct, logging, parts, report};
 use admin::{Connections, Facts};
+use arc_swap::ArcSwap;
 use model::document::Node;
 use model::vault::Vaults;
 use model::{Configuration, Invalid, declarative};
-use proxy::access_log::AccessLog;
-use proxy::conduct::Conduct;
+use net::listen::Listen;
 use proxy::plan::{Plan, Workshop};
 use proxy::serve::{Counters, Shared};
 use schema::{Catalog, Value};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 /// What everything that changes the configuration needs.
 pub struct Gate {
     pub shared: Arc<Shared>,
-    workshop: Workshop,
     catalog: Catalog,
-    /// Where `reload` reads from.
-    file: Option<PathBuf>,
-    environment: HashMap<String, String>,
-    settings: Value,
+    /// Where settings are read from again.
+    sources: Sources,
+    data: DataDir,
+    shown: ArcSwap<Value>,
     hostname: String,
     node_id: Uuid,
-    /// One change at a time; the last one wins.
-    changing: Mutex<()>,
+    /// Its lock lets one change happen at a time; the last one wins.
+    state: Mutex<State>,
+    callers: OnceLock<Listeners>,
+    operators: OnceLock<Listeners>,
 }
 
-/// What makes a gate.
-pub struct Parts {
-    pub workshop: Workshop,
-    pub catalog: Catalog,
-    pub conduct: Conduct,
-    pub log: Option<AccessLog>,
-    pub file: Option<PathBuf>,
-    pub text: Option<String>,
-    pub environment: HashMap<String, String>,
-    /// The settings in force as JSON, without secrets.
-    pub settings: Value,
+/// Where settings come from besides the settings file.
+#[derive(Clone)]
+pub struct Sources {
+    pub flags: StartFlags,
+    pub environment: Vec<(String, String)>,
+}
+
+impl Sources {
+    pub fn read(&self) -> Result<(Settings, Vec<Warning>), SettingsErrors> {
+        Settings::load(&self.flags, self.environment.iter().cloned())
+    }
+}
+
+/// What is in force beside the plan.
+struct State {
+    settings: Settings,
+    workshop: Workshop,
 }
 
 impl Gate {
     /// A gate with its first configuration, or every violation in words.
-    pub fn new(parts: Parts) -> Result<Gate, Vec<String>> {
-        let Parts { workshop, catalog, conduct, log, file, text, environment, settings } = parts;
-        let text = match (&file, text) {
-            (Some(path), _) => Some(read(path).map_err(|error| vec![error])?),
-            (None, text) => text,
-        };
-        let plan = match text {
-            Some(text) => compile(&workshop, &catalog, &environment, &text).map_err(|(invalid, node)| {
-                report::violations(&report::name(file.as_deref()), &invalid, node.as_ref())
-            })?,
+    pub fn new(settings: Settings, sources: Sources, data: DataDir) -> Result<Gate, Vec<String>> {
+        let one = |error: String| vec![error];
+        let workshop = parts::workshop(&settings, &data, Arc::default()).map_err(one)?;
+        let log = parts::access_log(&settings).map_err(one)?;
+        let catalog = plugins::catalog(|name| settings.plugins.allows(name));
+        let plan = match text(&settings).map_err(one)? {
+            Some(text) => compiled(&workshop, &catalog, &sources, &settings, &text)?,
             None => workshop
                 .compile(Arc::new(Configuration::empty()), now())
                 .map_err(|invalid| report::violations("configuration", &invalid, None))?,
         };
         let shared = Shared {
             plan: Arc::new(plan).into(),
-            conduct: Arc::new(conduct).into(),
+            conduct: Arc::new(conduct::of(&settings)).into(),
             log,
             counters: Counters::default(),
         };
         Ok(Gate {
             shared: Arc::new(shared),
-            workshop,
             catalog,
-            file,
-            environment,
-            settings,
+            sources,
+            data,
+            shown: ArcSwap::from_pointee(parts::shown(&settings)),
             hostname: hostname(),
             node_id: Uuid::new_v4(),
-            changing: Mutex::new(()),
+            state: Mutex::new(State { settings, workshop }),
+            callers: OnceLock::new(),
+            operators: OnceLock::new(),
         })
     }
 
-    /// Reads the file again. A file that is not right changes nothing; the error is every violation in words.
+    /// Opens the doors, for callers and for operators, with what another gate has handed over.
+    pub fn open(&self, callers: Listeners, operators: Listeners, mut inherited: [Inherited; 2]) -> Result<(), String> {
+        let state = self.state();
+        let [of_callers, of_operators] = &mut inherited;
+        callers.apply(callers.prepare(&state.settings.proxy_listen, of_callers)?)?;
+        operators.apply(operators.prepare(&state.settings.admin_listen, of_operators)?)?;
+        let _ = (self.callers.set(callers), self.operators.set(operators));
+        Ok(())
+    }
+
+    pub fn callers(&self) -> Option<&Listeners> {
+        self.callers.get()
+    }
+
+    pub fn operators(&self) -> Option<&Listeners> {
+        self.operators.get()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads settings, certificates and the declarative file again. What is not right changes nothing; the error
+    /// is every violation in words.
     pub fn reload(&self) -> Result<String, Vec<String>> {
-        let Some(path) = &self.file else {
-            return Err(vec![
-                "there is no declarative_config to read again; configurations come over POST /config".to_owned(),
-            ]);
+        let one = |error: String| vec![error];
+        let mut state = self.state();
+        let (settings, warnings) = self.sources.read().map_err(|errors| one(errors.to_string()))?;
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let workshop = parts::workshop(&settings, &self.data, state.workshop.upstream_tls.clone()).map_err(one)?;
+        let plan = match text(&settings).map_err(one)? {
+            Some(text) => compiled(&workshop, &self.catalog, &self.sources, &settings, &text)?,
+            // Configurations that came over the Admin API stay, under the new settings.
+            None => workshop
+                .compile(self.shared.plan.load().configuration.clone(), now())
+                .map_err(|invalid| report::violations("configuration", &invalid, None))?,
         };
-        let text = read(path).map_err(|error| vec![error])?;
-        match self.swap_text(&text) {
-            Ok(configuration) => Ok(report::summary(&configuration)),
-            Err((invalid, node)) => Err(report::violations(&report::name(Some(path)), &invalid, node.as_ref())),
+        // Both are opened before anything is changed.
+        let callers = prepare(&self.callers, &settings.proxy_listen).map_err(one)?;
+        let operators = prepare(&self.operators, &settings.admin_listen).map_err(one)?;
+        let later = parts::later(&state.settings, &settings);
+        self.shared.conduct.store(Arc::new(conduct::of(&settings)));
+        self.shown.store(Arc::new(parts::shown(&settings)));
+        let configuration = self.swap(plan);
+        logging::set(settings.log_level);
+        for (listeners, fresh) in [callers, operators].into_iter().flatten() {
+            listeners.apply(fresh).map_err(one)?;
+        }
+        *state = State { settings, workshop };
+        let mut summary = report::summary(&configuration);
+        if !later.is_empty() {
+            summary.push_str(&format!("; from the next start or upgrade on: {}", later.join(", ")));
+        }
+        Ok(summary)
+    }
+
+    /// Reads everything again for nobody in particular: what is wrong goes to the log.
+    pub fn reload_and_tell(&self) {
+        if let Err(violations) = self.reload() {
+            violations.iter().for_each(|violation| tracing::error!("{violation}"));
+            tracing::error!("nothing was changed");
         }
     }
 
     fn swap_text(&self, text: &str) -> Result<Arc<Configuration>, (Invalid, Option<Node>)> {
-        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = compile(&self.workshop, &self.catalog, &self.environment, text)?;
+        let state = self.state();
+        let plan = compile(&state.workshop, &self.catalog, &self.sources.environment(), text)?;
         Ok(self.swap(plan))
     }
 
@@ -107,6 +166,49 @@ impl Gate {
         tracing::info!(hash = configuration.hash, "loaded {}", report::summary(&configuration));
         configuration
     }
+
+    /// The files that a change of which is a change of the gate.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let state = self.state();
+        let settings = &state.settings;
+        let named = [&settings.declarative_config, &settings.ssl_cert, &settings.ssl_cert_key];
+        let variables = &self.sources.environment;
+        let own = crate::settings::file_path(&self.sources.flags, variables);
+        named.into_iter().flatten().cloned().chain([own]).collect()
+    }
+}
+
+impl Sources {
+    fn environment(&self) -> HashMap<String, String> {
+        self.environment.iter().cloned().collect()
+    }
+}
+
+/// The declarative text that the settings name, if they name one.
+fn text(settings: &Settings) -> Result<Option<String>, String> {
+    match (&settings.declarative_config, &settings.declarative_config_string) {
+        (Some(path), _) => read(path).map(Some),
+        (None, text) => Ok(text.as_ref().map(|text| text.expose().to_owned())),
+    }
+}
+
+fn compiled(
+    workshop: &Workshop,
+    catalog: &Catalog,
+    sources: &Sources,
+    settings: &Settings,
+    text: &str,
+) -> Result<Plan, Vec<String>> {
+    compile(workshop, catalog, &sources.environment(), text).map_err(|(invalid, node)| {
+        report::violations(&report::name(settings.declarative_config.as_deref()), &invalid, node.as_ref())
+    })
+}
+
+type Prepare<'a> = Option<(&'a Listeners, Prepared)>;
+
+fn prepare<'a>(listeners: &'a OnceLock<Listeners>, wanted: &[Listen]) -> Result<Prepare<'a>, String> {
+    let Some(listeners) = listeners.get() else { return Ok(None) };
+    Ok(Some((listeners, listeners.prepare(wanted, &mut Inherited::new())?)))
 }
 
 /// Text to plan.
@@ -165,7 +267,7 @@ impl admin::Gate for Handle {
             hostname: self.0.hostname.clone(),
             node_id: self.0.node_id,
             pid: std::process::id(),
-            settings: self.0.settings.clone(),
+            settings: Value::clone(&self.0.shown.load()),
             connections: Connections {
                 accepted,
                 active,

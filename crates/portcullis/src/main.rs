@@ -7,10 +7,14 @@ mod conduct;
 mod control;
 mod data_dir;
 mod gate;
+mod listeners;
 mod logging;
+mod parts;
 mod report;
 mod run;
 mod settings;
+mod successor;
+mod watch;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -26,7 +30,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Start(flags) => return run::run(&flags),
         Command::Check(flags) => return commands::check::run(&flags, &mut out),
-        Command::Reload(flags) => return commands::reload::run(&flags, &mut out),
+        Command::Reload(flags) => return commands::tell::run(&flags, control::Command::Reload, &mut out),
+        Command::Upgrade(flags) => return commands::tell::run(&flags, control::Command::Upgrade, &mut out),
         Command::Version => commands::version::run(&mut out).map_err(|error| error.to_string()),
         Command::New(flags) => commands::new::run(&flags, getrandom::fill, &mut out).map_err(|error| error.to_string()),
     };

@@ -1,26 +1,25 @@
 //! `portcullis start`: from settings to a running gate, and to its end.
 
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, StartFlags};
+use crate::control::{self, Door, Predecessor};
 use crate::data_dir::DataDir;
-use crate::gate::{Gate, Handle, Parts};
-use crate::settings::access_log::AccessLog as Sink;
-use crate::settings::words::AccessLogFormat;
-use crate::settings::{Settings, environment};
-use crate::{conduct, control, logging, report};
+use crate::gate::{self, Gate, Sources};
+use crate::listeners::{Inherited, Listeners};
+use crate::settings::{ADMIN_TOKEN_FILE, Settings, environment};
+use crate::successor::{self, FLAG};
+use crate::{logging, report};
 use admin::{Admin, Token};
 use net::egress::Egress;
-use net::listen::{self, Listen};
+use net::listen::Listen;
 use net::mount;
-use proxy::access_log::{AccessLog, Format};
-use proxy::plan::{DefaultCertificate, Workshop};
-use proxy::serve::{Listener, Worker};
+use proxy::serve::Worker;
 use schema::json;
-use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -39,7 +38,8 @@ pub fn run(flags: &StartFlags) -> ExitCode {
     };
     logging::start(settings.log_level);
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    match start(settings) {
+    successor::remember_program();
+    match start(settings, flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.iter().for_each(|line| say(line));
@@ -48,231 +48,196 @@ pub fn run(flags: &StartFlags) -> ExitCode {
     }
 }
 
-fn start(settings: Settings) -> Result<(), Failure> {
+fn start(settings: Settings, flags: &StartFlags) -> Result<(), Failure> {
     let one = |error: String| vec![error];
     let data = DataDir::open(&settings.data).map_err(|error| one(error.to_string()))?;
-    // First of all, so that a second gate changes nothing for the one that runs with this directory.
     let socket = data.path(control::SOCKET);
-    let control = control::listen(&socket).map_err(|error| one(format!("{}: {error}", socket.display())))?;
-    let result = serve(&settings, &data, control);
-    for file in [control::SOCKET, PID, ADDRESSES] {
+    let failed = |error: io::Error| one(format!("{}: {error}", socket.display()));
+    // First of all, so that a second gate changes nothing for the one that runs with this directory.
+    let way = match flags.takeover {
+        true => {
+            let (predecessor, inherited) = Predecessor::ask(&socket).map_err(|error| {
+                one(format!("no gate to take over from at {}: {error}; start without {FLAG}", socket.display()))
+            })?;
+            Way::After(predecessor, inherited, Door::beside(&socket).map_err(failed)?)
+        }
+        false => Way::First(control::listen(&socket).map_err(failed)?),
+    };
+    let sources = Sources { flags: flags.clone(), environment: environment().collect() };
+    let end = serve(settings, sources, &data, way);
+    // Where another gate runs on, or has taken over, the files are that gate's.
+    let ours = match &end {
+        Ok(End::Told) => true,
+        Ok(End::Succeeded) => false,
+        Err(_) => !flags.takeover,
+    };
+    let files: &[&str] = if ours { &[control::SOCKET, PID, ADDRESSES] } else { &[] };
+    for file in files {
         let _ = std::fs::remove_file(data.path(file));
     }
-    result
+    end.map(drop)
 }
 
-fn serve(settings: &Settings, data: &DataDir, control: UnixListener) -> Result<(), Failure> {
+/// How this gate comes to its sockets.
+enum Way {
+    First(UnixListener),
+    /// From a gate that runs, and goes when this one is ready.
+    After(Predecessor, [Inherited; 2], Door),
+}
+
+/// Why a gate has ended.
+enum End {
+    Told,
+    Succeeded,
+}
+
+fn serve(settings: Settings, sources: Sources, data: &DataDir, way: Way) -> Result<End, Failure> {
     let one = |error: String| vec![error];
-    let gate = Arc::new(Gate::new(parts(settings, data).map_err(one)?)?);
-    let workers = settings.workers.count().get();
-    let sockets = bind(&settings.proxy_listen, workers).map_err(one)?;
-    let admin_sockets = bind(&settings.admin_listen, 1).map_err(one)?;
     let token = match &settings.admin_token {
         Some(token) => token.expose().to_owned(),
         None => data.admin_token().map_err(one)?,
     };
     let token = Token::new(&token).ok_or_else(|| one("the token of the Admin API is empty".to_owned()))?;
+    let (cores, watch_files) = (settings.workers.count().get(), settings.watch_files);
+    let announcement = Announcement::of(&settings);
+    let gate = Arc::new(Gate::new(settings, sources, data.clone())?);
 
     let (stop, stopped) = watch::channel(false);
     let egress = Arc::new(Egress::default());
-    let addresses = Addresses::of(&sockets, &admin_sockets);
-    let mut running = Vec::new();
-    for (index, listeners) in per_worker(sockets, workers).into_iter().enumerate() {
-        let worker = Worker::start(index, gate.shared.clone(), egress.clone(), listeners, stopped.clone());
-        running.push(worker.map_err(|error| one(format!("a worker cannot be started: {error}")))?);
-    }
+    let workers = (0..cores).map(|index| Worker::start(index, gate.shared.clone(), egress.clone(), stopped.clone()));
+    let workers: io::Result<Vec<Worker>> = workers.collect();
+    let workers = workers.map_err(|error| one(format!("a worker cannot be started: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| one(error.to_string()))?;
+    let callers = for_callers(&workers);
+    let operators = for_operators(&gate, token, runtime.handle().clone());
     let result = runtime.block_on(async {
-        let control = tokio::net::UnixListener::from_std(control).map_err(|error| error.to_string())?;
-        tokio::spawn(control::serve(control, gate.clone()));
-        let admin = Arc::new(Admin::new(Handle(gate.clone()), token));
-        let answer: mount::Answer = Arc::new(move |request| admin.answer(request));
-        for bound in admin_sockets {
-            let tls = bound.listen.tls.then(|| gate.shared.plan.load().caller_tls.http1.clone());
-            tokio::spawn(mount::serve(bound.socket, tls, answer.clone()));
+        let (inherited, door) = match way {
+            Way::First(door) => (Default::default(), Ok(door)),
+            Way::After(predecessor, inherited, door) => (inherited, Err((predecessor, door))),
+        };
+        gate.open(callers, operators, inherited)?;
+        announcement.files(&gate, data)?;
+        let (relieve, mut relieved) = watch::channel(false);
+        let failed = |error: io::Error| error.to_string();
+        let door = match door {
+            Ok(door) => door,
+            Err((predecessor, door)) => {
+                door.take_over(&data.path(control::SOCKET)).map_err(failed)?;
+                predecessor.relieve().map_err(failed)?;
+                door.listener
+            }
+        };
+        control::serve(door, gate.clone(), relieve).map_err(failed)?;
+        if watch_files {
+            crate::watch::start(gate.clone()).map_err(failed)?;
         }
-        announce(settings, &gate, &addresses, data)?;
-        until_told_to_stop(&gate).await.map_err(|error| error.to_string())
+        announcement.say(&gate, data);
+        tokio::select! {
+            told = until_told_to_stop(&gate) => told.map(|()| End::Told).map_err(failed),
+            _ = relieved.wait_for(|relieved| *relieved) => Ok(End::Succeeded),
+        }
     });
-    tracing::info!("stopping: no new connections; requests under way have {:?}", settings.stop_timeout_s);
+    match &result {
+        Ok(End::Succeeded) => tracing::info!("a new gate has taken over; requests under way are finished here"),
+        _ => tracing::info!(
+            "stopping: no new connections; requests under way have {:?}",
+            gate.shared.conduct.load().stop_timeout
+        ),
+    }
+    [gate.callers(), gate.operators()].into_iter().flatten().for_each(Listeners::stop);
     // The receivers are gone only where every worker has ended already.
     let _ = stop.send(true);
-    running.into_iter().for_each(Worker::join);
+    workers.into_iter().for_each(Worker::join);
     if let Some(log) = &gate.shared.log {
         log.close();
     }
     result.map_err(one)
 }
 
-fn parts(settings: &Settings, data: &DataDir) -> Result<Parts, String> {
-    let unknown: Vec<&str> = settings
-        .plugins
-        .named()
-        .filter(|name| !plugins::PLUGINS.iter().any(|definition| definition.name == *name))
-        .collect();
-    if !unknown.is_empty() {
-        return Err(format!("plugins: this version has no {}", unknown.join(", ")));
-    }
-    Ok(Parts {
-        workshop: Workshop {
-            plugins: plugins::PLUGINS,
-            default_certificate: default_certificate(settings, data)?,
-            session_tickets: settings.ssl_session_tickets,
-            upstream_tls: net::upstream_tls::UpstreamTls::default(),
-            authorities: authorities(settings)?,
-        },
-        catalog: plugins::catalog(|name| settings.plugins.allows(name)),
-        conduct: conduct::of(settings),
-        log: access_log(settings)?,
-        file: settings.declarative_config.clone(),
-        text: settings.declarative_config_string.as_ref().map(|text| text.expose().to_owned()),
-        environment: environment().collect::<HashMap<_, _>>(),
-        settings: json!({
-            "database": settings.database.to_string(),
-            "router_flavor": "traditional_compatible",
-            "proxy_listen": settings.proxy_listen.iter().map(Listen::to_string).collect::<Vec<_>>(),
-            "admin_listen": settings.admin_listen.iter().map(Listen::to_string).collect::<Vec<_>>(),
-            "log_level": settings.log_level.word(),
-        }),
+/// Sockets for callers go to the cores, one each.
+fn for_callers(workers: &[Worker]) -> Listeners {
+    let cores: Vec<_> = workers.iter().map(Worker::listeners).collect();
+    Listeners::new(workers.len(), move |index, listener| {
+        if let Some(core) = cores.get(index % cores.len().max(1)) {
+            // A core that has ended ended for a reason that was reported.
+            let _ = core.send(listener);
+        }
     })
 }
 
-fn default_certificate(settings: &Settings, data: &DataDir) -> Result<DefaultCertificate, String> {
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-    };
-    let (certificate, key) = match (&settings.ssl_cert, &settings.ssl_cert_key) {
-        (Some(certificate), Some(key)) => (read(certificate)?, read(key)?),
-        _ => {
-            if settings.proxy_listen.iter().any(|listen| listen.tls) {
-                tracing::warn!(
-                    "callers whose server name no certificate covers get a self-signed one; set ssl_cert and ssl_cert_key"
-                );
-            }
-            data.default_certificate()?
-        }
-    };
-    net::certificate::parse(&certificate, &key).map(DefaultCertificate).map_err(|error| format!("ssl_cert: {error}"))
+/// Sockets for the Admin API are served by the main thread.
+fn for_operators(gate: &Arc<Gate>, token: Token, runtime: Handle) -> Listeners {
+    let admin = Arc::new(Admin::new(gate::Handle(gate.clone()), token));
+    let answer: mount::Answer = Arc::new(move |request| admin.answer(request));
+    let shared = gate.shared.clone();
+    Listeners::new(1, move |_, listener| {
+        let shared = shared.clone();
+        let tls: mount::Tls = Arc::new(move || listener.tls.then(|| shared.plan.load().caller_tls.http1.clone()));
+        runtime.spawn(mount::serve(listener.socket, tls, answer.clone(), listener.stop));
+    })
 }
 
-/// `None` for whom the operating system trusts.
-fn authorities(settings: &Settings) -> Result<Option<Vec<net::CertificateDer<'static>>>, String> {
-    let store = &settings.lua_ssl_trusted_certificate;
-    if store.files.is_empty() {
-        return Ok(None);
-    }
-    let mut authorities = if store.system { net::certificate::system_authorities() } else { Vec::new() };
-    for path in &store.files {
-        let failed = |error: String| format!("lua_ssl_trusted_certificate: {}: {error}", path.display());
-        let pem = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        authorities.extend(net::certificate::parse_chain(&pem).map_err(|error| failed(error.to_string()))?);
-    }
-    Ok(Some(authorities))
-}
-
-fn access_log(settings: &Settings) -> Result<Option<AccessLog>, String> {
-    let sink: Box<dyn Write + Send> = match &settings.proxy_access_log {
-        Sink::Off => return Ok(None),
-        Sink::Stdout => Box::new(io::stdout()),
-        Sink::File(path) => {
-            let file = OpenOptions::new().append(true).create(true).open(path);
-            Box::new(file.map_err(|error| format!("proxy_access_log: {}: {error}", path.display()))?)
-        }
-    };
-    let format = match settings.access_log_format {
-        AccessLogFormat::Json => Format::Json,
-        AccessLogFormat::Common => Format::Common,
-    };
-    AccessLog::start(format, sink).map(Some).map_err(|error| format!("proxy_access_log: {error}"))
-}
-
-/// A listening socket with what it was asked for.
-struct Bound {
-    listen: Listen,
-    socket: std::net::TcpListener,
-}
-
-/// A socket for each worker and listener, all of a listener on one port: where port 0 was asked for, the
-/// first socket finds one.
-fn bind(listens: &[Listen], workers: usize) -> Result<Vec<Bound>, String> {
-    let mut bound = Vec::new();
-    for listen in listens {
-        let first = listen::bind(listen).map_err(|error| error.to_string())?;
-        let port = first.local_addr().map_err(|error| error.to_string())?.port();
-        let listen = listen.with_port(port);
-        bound.push(Bound { listen: listen.clone(), socket: first });
-        for _ in 1..workers {
-            let socket = listen::bind(&listen).map_err(|error| error.to_string())?;
-            bound.push(Bound { listen: listen.clone(), socket });
-        }
-    }
-    Ok(bound)
-}
-
-fn per_worker(sockets: Vec<Bound>, workers: usize) -> Vec<Vec<Listener>> {
-    let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
-    for (index, Bound { listen, socket }) in sockets.into_iter().enumerate() {
-        if let Some(worker) = listeners.get_mut(index % workers) {
-            worker.push(Listener { socket, tls: listen.tls, http2: listen.http2 });
-        }
-    }
-    listeners
-}
-
-/// Where the gate can be reached.
-struct Addresses {
-    proxy: Vec<String>,
-    admin: Vec<String>,
+/// What is said of the gate once it is ready.
+struct Announcement {
+    source: String,
+    token: Option<PathBuf>,
+    data: PathBuf,
 }
 
 /// Files in the data directory for those who look after the gate.
 const ADDRESSES: &str = "addresses.json";
 const PID: &str = "portcullis.pid";
 
-impl Addresses {
-    fn of(proxy: &[Bound], admin: &[Bound]) -> Addresses {
-        let url =
-            |bound: &Bound| format!("{}://{}", if bound.listen.tls { "https" } else { "http" }, bound.listen.addr);
-        let urls = |bound: &[Bound]| {
-            let mut urls: Vec<String> = bound.iter().map(url).collect();
-            urls.dedup();
-            urls
+impl Announcement {
+    fn of(settings: &Settings) -> Announcement {
+        Announcement {
+            source: report::name(settings.declarative_config.as_deref()),
+            token: settings.admin_token.is_none().then(|| settings.data.join(ADMIN_TOKEN_FILE)),
+            data: settings.data.clone(),
+        }
+    }
+
+    /// For scripts, in the data directory.
+    fn files(&self, gate: &Gate, data: &DataDir) -> Result<(), String> {
+        let json = json!({ "proxy": urls(gate.callers()), "admin": urls(gate.operators()) });
+        for (file, text) in [(ADDRESSES, json.to_string()), (PID, std::process::id().to_string())] {
+            data.write(file, &text).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Says what listens where, what was loaded, and what to try next; the last line is for scripts.
+    fn say(&self, gate: &Gate, data: &DataDir) {
+        let (callers, operators) = (urls(gate.callers()), urls(gate.operators()));
+        let token = match &self.token {
+            None => "the admin_token that was set".to_owned(),
+            Some(_) => format!("in {}", data.path(ADMIN_TOKEN_FILE).display()),
         };
-        Addresses { proxy: urls(proxy), admin: urls(admin) }
+        let first = callers.first().map_or("", String::as_str);
+        let admin = operators.first().map_or("", String::as_str);
+        let mut out = io::stdout().lock();
+        let mut write = || {
+            writeln!(out, "portcullis {}", env!("CARGO_PKG_VERSION"))?;
+            writeln!(out, "  loaded     {}: {}", self.source, report::summary(&gate.shared.plan.load().configuration))?;
+            writeln!(out, "  callers    {}", callers.join(", "))?;
+            writeln!(out, "  Admin API  {} (token: {token})", operators.join(", "))?;
+            writeln!(out, "  try        curl -i {first}/")?;
+            if !admin.is_empty() {
+                writeln!(out, "             curl -H \"Kong-Admin-Token: $TOKEN\" {admin}/routes")?;
+            }
+            writeln!(out, "             portcullis reload --data {}", self.data.display())?;
+            writeln!(out, "ready proxy={} admin={}", callers.join(","), operators.join(","))?;
+            out.flush()
+        };
+        // A gate whose output nobody reads works all the same.
+        let _ = write();
     }
 }
 
-/// Says what listens where, what was loaded, and what to try next; the last line is for scripts.
-fn announce(settings: &Settings, gate: &Gate, addresses: &Addresses, data: &DataDir) -> Result<(), String> {
-    let json = json!({ "proxy": addresses.proxy, "admin": addresses.admin });
-    for (file, text) in [(ADDRESSES, json.to_string()), (PID, std::process::id().to_string())] {
-        data.write(file, &text).map_err(|error| error.to_string())?;
-    }
-    let source = report::name(settings.declarative_config.as_deref());
-    let token = match settings.admin_token {
-        Some(_) => "the admin_token that was set".to_owned(),
-        None => format!("in {}", data.path(crate::settings::ADMIN_TOKEN_FILE).display()),
-    };
-    let first = addresses.proxy.first().map_or("", String::as_str);
-    let admin = addresses.admin.first().map_or("", String::as_str);
-    let mut out = io::stdout().lock();
-    let mut write = || {
-        writeln!(out, "portcullis {}", env!("CARGO_PKG_VERSION"))?;
-        writeln!(out, "  loaded     {}: {}", source, report::summary(&gate.shared.plan.load().configuration))?;
-        writeln!(out, "  callers    {}", addresses.proxy.join(", "))?;
-        writeln!(out, "  Admin API  {} (token: {token})", addresses.admin.join(", "))?;
-        writeln!(out, "  try        curl -i {first}/")?;
-        if !admin.is_empty() {
-            writeln!(out, "             curl -H \"Kong-Admin-Token: $TOKEN\" {admin}/routes")?;
-        }
-        writeln!(out, "             portcullis reload --data {}", settings.data.display())?;
-        writeln!(out, "ready proxy={} admin={}", addresses.proxy.join(","), addresses.admin.join(","))?;
-        out.flush()
-    };
-    // A gate whose output nobody reads works all the same.
-    let _ = write();
-    Ok(())
+fn urls(listeners: Option<&Listeners>) -> Vec<String> {
+    let url = |listen: Listen| format!("{}://{}", if listen.tls { "https" } else { "http" }, listen.addr);
+    listeners.map(Listeners::addresses).unwrap_or_default().into_iter().map(url).collect()
 }
 
 /// SIGHUP reads the configuration again; SIGTERM and SIGINT end the gate.
@@ -286,11 +251,7 @@ async fn until_told_to_stop(gate: &Arc<Gate>) -> io::Result<()> {
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => {
                 let gate = gate.clone();
-                let reloaded = tokio::task::spawn_blocking(move || gate.reload()).await;
-                if let Ok(Err(violations)) = reloaded {
-                    violations.iter().for_each(|violation| tracing::error!("{violation}"));
-                    tracing::error!("nothing was changed");
-                }
+                let _ = tokio::task::spawn_blocking(move || gate.reload_and_tell()).await;
             }
         }
     }

@@ -24,6 +24,7 @@ pub mod words;
 pub mod workers;
 
 use crate::cli::StartFlags;
+use std::path::PathBuf;
 
 pub use environment::environment;
 pub use problem::{SettingsErrors, Warning};
@@ -37,6 +38,11 @@ pub const DEFAULT_FILE: &str = "portcullis.toml";
 
 /// The variable that names the settings file; the flag `--settings` wins over it.
 pub const FILE_VARIABLE: &str = "PORTCULLIS_SETTINGS";
+
+/// Where the settings file is, or would be.
+pub fn file_path(flags: &StartFlags, variables: &[(String, String)]) -> PathBuf {
+    file::locate(flags, variables).0
+}
 
 impl Settings {
     /// Reads every place a setting may stand in: flags, `PORTCULLIS_*`, `KONG_*`, the settings file,

@@ -91,7 +91,7 @@ pub struct Workshop {
     /// Whether callers may resume TLS sessions.
     pub session_tickets: bool,
     /// Outgoing TLS configurations, shared so that connections outlive a reload.
-    pub upstream_tls: net::upstream_tls::UpstreamTls,
+    pub upstream_tls: Arc<net::upstream_tls::UpstreamTls>,
     /// Who may vouch for services that name no CA of their own (`lua_ssl_trusted_certificate`); `None` for
     /// whom the operating system trusts.
     pub authorities: Option<Vec<net::CertificateDer<'static>>>,

@@ -246,3 +246,25 @@ struct Answered {
     /// What is said of the gate; nothing after a panic.
     marks: Option<Marks>,
 }
+
+/// For tests and fuzzing: a request as its service gets it, in HTTP/1.1; `None` if it is not let in, or no
+/// route takes it.
+#[cfg(feature = "testing")]
+pub fn written_for_service(mut head: Parts, body: Body, plan: Arc<Plan>) -> Option<Vec<u8>> {
+    let address: SocketAddr = ([127, 0, 0, 1], 50_000).into();
+    let address_header = HeaderValue::from_static("127.0.0.1");
+    let peer = Peer { address, address_header, port: 8000, tls: false, server_name: None, number: 1 };
+    let conduct = Arc::new(Conduct::default());
+    let target = door::admit(&head, &peer, &plan).ok()?;
+    let hop = forward::leave_connection(&mut head.headers, head.version);
+    let caller = door::caller(&peer, 1, &head.headers, &conduct);
+    let mut exchange = Exchange::new(head, body, caller, plan, conduct);
+    exchange.target = target;
+    let route = routing::find_route(&mut exchange)?;
+    let Origin::Direct(destination) = &route.service.as_ref()?.origin else { return None };
+    let mut outgoing = Outgoing::new(&exchange, hop).ok()?;
+    outgoing.address(destination, route.preserve_host).ok()?;
+    let mut out = Vec::new();
+    crate::upstream::write_head(&mut out, &outgoing, &exchange.body);
+    Some(out)
+}

@@ -17,7 +17,7 @@ pub fn plan(configuration: Configuration, plugins: &'static [Definition]) -> Arc
         plugins,
         default_certificate: DefaultCertificate(net::certificate::parse(&cert, &key).unwrap()),
         session_tickets: true,
-        upstream_tls: net::upstream_tls::UpstreamTls::default(),
+        upstream_tls: Arc::default(),
         authorities: None,
     };
     match workshop.compile(Arc::new(configuration), 0) {

@@ -13,7 +13,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use net::egress::{self, Egress};
 use net::stream::Stream;
 use net::wire::Wire;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,12 +24,14 @@ use tokio::time::Instant;
 mod http1;
 mod http2;
 
+#[cfg(feature = "testing")]
+pub use self::http1::write_head;
 pub use http2::WatchedBody;
 
 /// One core's connections to services. Nothing in it is shared, so nothing in it waits.
 pub struct Pool {
     egress: Arc<Egress>,
-    keepalive: Keepalive,
+    keepalive: Cell<Keepalive>,
     idle: RefCell<ByDestination<Vec<Link>>>,
     http2: http2::Links,
 }
@@ -63,7 +65,17 @@ struct NoAnswer {
 
 impl Pool {
     pub fn new(egress: Arc<Egress>, keepalive: Keepalive) -> Rc<Pool> {
-        Rc::new(Pool { egress, keepalive, idle: RefCell::default(), http2: http2::Links::default() })
+        Rc::new(Pool {
+            egress,
+            keepalive: Cell::new(keepalive),
+            idle: RefCell::default(),
+            http2: http2::Links::default(),
+        })
+    }
+
+    /// From now on connections are kept so; those that are kept already, at the next sweep.
+    pub fn set_keepalive(&self, keepalive: Keepalive) {
+        self.keepalive.set(keepalive);
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -122,7 +134,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let links = idle.get_mut(destination)?;
         while let Some(mut link) = links.pop() {
-            if link.idle_since.elapsed() < self.keepalive.idle_timeout && link.is_quiet() {
+            if link.idle_since.elapsed() < self.keepalive.get().idle_timeout && link.is_quiet() {
                 return Some(AnyLink::Http1(link));
             }
         }
@@ -149,7 +161,7 @@ impl Pool {
     }
 
     fn give_back(&self, destination: Destination, mut link: Link) {
-        if link.requests >= self.keepalive.max_requests || self.keepalive.pool_size == 0 {
+        if link.requests >= self.keepalive.get().max_requests || self.keepalive.get().pool_size == 0 {
             return;
         }
         link.idle_since = Instant::now();
@@ -164,7 +176,7 @@ impl Pool {
             return;
         }
         let links = idle.entry(destination).or_default();
-        if links.len() >= self.keepalive.pool_size {
+        if links.len() >= self.keepalive.get().pool_size {
             // The oldest goes: it is the one that its service will close first.
             links.remove(0);
         }
@@ -174,10 +186,10 @@ impl Pool {
     /// Closes what nobody used for long, and forgets destinations that are no more.
     pub fn sweep(&self) {
         self.idle.borrow_mut().retain(|_, links| {
-            links.retain_mut(|link| link.idle_since.elapsed() < self.keepalive.idle_timeout && link.is_quiet());
+            links.retain_mut(|link| link.idle_since.elapsed() < self.keepalive.get().idle_timeout && link.is_quiet());
             !links.is_empty()
         });
-        self.http2.sweep(self.keepalive.idle_timeout);
+        self.http2.sweep(self.keepalive.get().idle_timeout);
     }
 }
 

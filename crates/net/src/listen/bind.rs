@@ -70,15 +70,23 @@ fn open(listen: &Listen) -> io::Result<TcpListener> {
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&listen.addr.into())?;
-    // Accepted sockets inherit this from the listener, which saves a system call for each connection.
-    if let Some(keepalive) = listen.keepalive {
-        set_keepalive(&socket, keepalive)?;
-    }
-    socket.listen(i32::try_from(listen.backlog).unwrap_or(i32::MAX))?;
-    Ok(socket.into())
+    let socket = socket.into();
+    adjust(&socket, listen)?;
+    Ok(socket)
 }
 
-fn set_keepalive(socket: &Socket, keepalive: Keepalive) -> io::Result<()> {
+/// Gives a socket the options of an address, also one that listens already.
+pub fn adjust(socket: &TcpListener, listen: &Listen) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    // Accepted sockets inherit this from the listener, which saves a system call for each connection.
+    match listen.keepalive {
+        Some(keepalive) => set_keepalive(&socket, keepalive)?,
+        None => socket.set_keepalive(false)?,
+    }
+    socket.listen(i32::try_from(listen.backlog).unwrap_or(i32::MAX))
+}
+
+fn set_keepalive(socket: &SockRef<'_>, keepalive: Keepalive) -> io::Result<()> {
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let mut probes = TcpKeepalive::new();
     if let Some(idle_s) = keepalive.idle_s {
@@ -90,7 +98,7 @@ fn set_keepalive(socket: &Socket, keepalive: Keepalive) -> io::Result<()> {
     if let Some(count) = keepalive.probes {
         probes = probes.with_retries(count);
     }
-    SockRef::from(socket).set_tcp_keepalive(&probes)
+    socket.set_tcp_keepalive(&probes)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use proxy::plan::{DefaultCertificate, Workshop};
 use std::collections::HashMap;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 pub fn run(flags: &CheckFlags, out: &mut impl Write) -> ExitCode {
     let source = flags.file.display().to_string();
@@ -55,7 +56,7 @@ fn workshop() -> Result<Workshop, String> {
         plugins: plugins::PLUGINS,
         default_certificate: DefaultCertificate(certificate),
         session_tickets: true,
-        upstream_tls: net::upstream_tls::UpstreamTls::default(),
+        upstream_tls: Arc::default(),
         authorities: None,
     })
 }

@@ -24,7 +24,7 @@ pub fn read(flags: &StartFlags, variables: &[(String, String)], faults: &mut Vec
     }
 }
 
-fn locate(flags: &StartFlags, variables: &[(String, String)]) -> (PathBuf, Option<&'static str>) {
+pub fn locate(flags: &StartFlags, variables: &[(String, String)]) -> (PathBuf, Option<&'static str>) {
     if let Some(path) = &flags.settings {
         return (path.clone(), Some("--settings"));
     }

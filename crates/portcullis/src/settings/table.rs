@@ -50,6 +50,12 @@ settings! {
         /// not carried. `expressions` is refused: routes written as expressions are not read.
         router_flavor: RouterFlavor = "traditional_compatible" => RouterFlavor::of, Kong;
 
+        /// Whether the gate watches its files and reloads when one of them changes: `on` or `off`.
+        ///
+        /// They are the declarative file, the settings file, `ssl_cert` and `ssl_cert_key`, looked at once a
+        /// second. As with `portcullis reload`, what is not right changes nothing and is told in the log.
+        watch_files: bool = "off" => value::switch, Ours;
+
         /// The directory for what the gate keeps between starts, such as the token of the Admin API.
         ///
         /// Relative to the working directory; made with access for its owner only. Each running gate

@@ -36,7 +36,7 @@ const LIMITS: head::Limits = head::Limits { bytes: 64 * 1024, fields: 100 };
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connection without a request stays open after the gate was told to stop: a request that was
 /// on its way at that moment is still answered.
-const LAST_CALL: Duration = Duration::from_secs(1);
+const LAST_CALL: Duration = Duration::from_secs(2);
 /// What is read and thrown away, for how long, before a connection is closed on a caller who still sends:
 /// closed at once, the answer could be lost with it.
 const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
@@ -82,7 +82,9 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, http2_too: boo
         let body = if body { Body::Caller(CallerBody::http1(inbound.clone())) } else { Body::Empty };
         let answered = answer_unless_gone(&inbound, core.answer(&peer, number, request, body)).await;
         let Some(answered) = answered else { return };
-        let after = match send(&core, &inbound, &asked, answered, *stop.borrow()).await {
+        // Read before, not within the call: the lock would be held as long as the answer takes.
+        let stops = *stop.borrow();
+        let after = match send(&core, &inbound, &asked, answered, stops).await {
             Ok(after) => after,
             Err(_) => return,
         };

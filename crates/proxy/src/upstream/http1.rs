@@ -207,7 +207,7 @@ impl Sending {
 
 /// Writes the head of a request, and says how its body will be framed. What frames the message is never
 /// copied from what came: it follows from the body at hand.
-fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, body: &Body) -> Framing {
+pub fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, body: &Body) -> Framing {
     out.reserve(1024);
     write::request_line(out, outgoing.method().as_str(), outgoing.target());
     write::field(out, &HOST, outgoing.host().as_bytes());

@@ -1,13 +1,13 @@
-//! `portcullis reload`: lets the running gate read its configuration again.
+//! `portcullis reload` and `portcullis upgrade`: what a running gate is told to do.
 
-use crate::cli::{EXIT_FAILED, EXIT_USAGE, ReloadFlags};
-use crate::control::{self, Outcome, SOCKET};
+use crate::cli::{EXIT_FAILED, EXIT_USAGE, RunningFlags};
+use crate::control::{self, Command, Outcome, SOCKET};
 use crate::settings::{Settings, environment};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Returns when the new configuration is in force, or says why the old one still is.
-pub fn run(flags: &ReloadFlags, out: &mut impl Write) -> ExitCode {
+/// Returns when it has happened, or says why it has not.
+pub fn run(flags: &RunningFlags, command: Command, out: &mut impl Write) -> ExitCode {
     let mut err = io::stderr();
     // Nothing is left to do where even an error cannot be written.
     let mut say = |text: String| drop(writeln!(err, "{text}"));
@@ -19,7 +19,7 @@ pub fn run(flags: &ReloadFlags, out: &mut impl Write) -> ExitCode {
         }
     };
     let socket = settings.data.join(SOCKET);
-    match control::ask(&socket) {
+    match control::ask(&socket, command) {
         Ok(Outcome::Loaded(summary)) => {
             let _ = writeln!(out, "in force: {summary}");
             ExitCode::SUCCESS
