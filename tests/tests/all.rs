@@ -19,6 +19,8 @@ mod identity_headers;
 mod instruments;
 #[path = "all/kong_cases.rs"]
 mod kong_cases;
+#[path = "all/limits.rs"]
+mod limits;
 #[path = "all/proxying.rs"]
 mod proxying;
 #[path = "all/start.rs"]

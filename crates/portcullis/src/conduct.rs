@@ -2,7 +2,8 @@
 
 use crate::settings::Settings;
 use crate::settings::words::ErrorType;
-use proxy::conduct::{Conduct, Keepalive, MediaType, ResponseHeaders};
+use proxy::conduct::{CallerLimits, Conduct, HeadLimits as Limits, Keepalive, MediaType, ResponseHeaders};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 pub fn of(settings: &Settings) -> Conduct {
@@ -35,6 +36,21 @@ pub fn of(settings: &Settings) -> Conduct {
             max_requests: max_requests.map_or(usize::MAX, |limit| usize::try_from(limit.get()).unwrap_or(usize::MAX)),
             idle_timeout: idle_timeout.unwrap_or(Duration::MAX),
         },
+        limits: CallerLimits {
+            head: Limits { bytes: size(settings.client_max_head_size), fields: size(settings.client_max_headers) },
+            line_bytes: size(settings.client_max_line_size),
+            body_bytes: settings.client_max_body_size.map_or(u64::MAX, NonZeroU64::get),
+            head_timeout: settings.client_head_timeout_s,
+            idle_timeout: settings.client_idle_timeout_s,
+            body_timeout: settings.client_body_timeout_s,
+            send_timeout: settings.client_send_timeout_s,
+            connections: settings.max_connections.map_or(u64::MAX, NonZeroU64::get),
+            streams: u32::try_from(settings.client_max_streams.get()).unwrap_or(u32::MAX),
+        },
         stop_timeout: settings.stop_timeout_s,
     }
+}
+
+fn size(number: NonZeroU64) -> usize {
+    usize::try_from(number.get()).unwrap_or(usize::MAX)
 }

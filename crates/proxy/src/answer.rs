@@ -151,6 +151,8 @@ pub enum UpstreamError {
     CallerGone,
     #[error("the caller stopped sending its body")]
     CallerStalled,
+    #[error("the caller's body is larger than client_max_body_size")]
+    CallerTooLarge,
 }
 
 impl UpstreamError {
@@ -158,6 +160,7 @@ impl UpstreamError {
     pub fn of_caller(error: &BodyError) -> UpstreamError {
         match error {
             BodyError::CallerStalled => UpstreamError::CallerStalled,
+            BodyError::TooLarge => UpstreamError::CallerTooLarge,
             _ => UpstreamError::CallerGone,
         }
     }
@@ -188,6 +191,7 @@ impl UpstreamError {
             | UpstreamError::Http2(_) => nginx(StatusCode::BAD_GATEWAY, default),
             UpstreamError::CallerGone => nginx(StatusCode::BAD_REQUEST, default),
             UpstreamError::CallerStalled => nginx(StatusCode::REQUEST_TIMEOUT, default),
+            UpstreamError::CallerTooLarge => closing(StatusCode::PAYLOAD_TOO_LARGE, default),
             UpstreamError::Connect(ConnectError::Exhausted { .. }) | UpstreamError::Request(_) => {
                 nginx(StatusCode::INTERNAL_SERVER_ERROR, default)
             }

@@ -1,6 +1,6 @@
 //! Bodies on their way through: from the caller, from the service, or made here.
 
-use crate::caller_body::{CallerBody, PATIENCE};
+use crate::caller_body::CallerBody;
 use crate::upstream::{UpstreamBody, WatchedBody};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
@@ -40,8 +40,10 @@ pub enum BodyError {
     Malformed(ChunkFault),
     #[error("the service sent nothing more within its read_timeout")]
     Stalled,
-    #[error("the caller sent nothing more for {} s", PATIENCE.as_secs())]
+    #[error("the caller sent nothing more within client_body_timeout_s")]
     CallerStalled,
+    #[error("the body is larger than client_max_body_size")]
+    TooLarge,
     #[error("a part of the body is lost")]
     Lost,
 }

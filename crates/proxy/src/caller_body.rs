@@ -1,6 +1,7 @@
 //! The body of a request as the caller sends it, over HTTP/1.1 or HTTP/2.
 
 use crate::body::BodyError;
+use crate::conduct::CallerLimits;
 use crate::identity;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,11 +16,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// How long a caller may take between two pieces of its body (nginx's `client_body_timeout`).
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// What a caller sends, as long as it keeps sending, and no more than it may.
+pub struct CallerBody {
+    from: From,
+    /// How much more it may send.
+    allowed: u64,
+}
 
-/// What a caller sends, as long as it keeps sending.
-pub enum CallerBody {
+enum From {
     Http1(Http1Body),
     Http2(Http2Body),
 }
@@ -34,6 +38,7 @@ pub struct Inbound {
     pub awaits_continue: bool,
     /// The body cannot be read any further, so neither can the connection.
     pub broken: bool,
+    pub limits: CallerLimits,
 }
 
 pub struct Http1Body {
@@ -44,44 +49,52 @@ pub struct Http1Body {
 
 pub struct Http2Body {
     incoming: Incoming,
+    patience: Duration,
     /// Made when the caller first lets us wait.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl CallerBody {
     pub fn http1(inbound: Rc<RefCell<Inbound>>) -> CallerBody {
-        CallerBody::Http1(Http1Body { inbound, since: None })
+        let allowed = inbound.borrow().limits.body_bytes;
+        CallerBody { from: From::Http1(Http1Body { inbound, since: None }), allowed }
     }
 
-    pub fn http2(incoming: Incoming) -> CallerBody {
-        CallerBody::Http2(Http2Body { incoming, timer: None })
+    pub fn http2(incoming: Incoming, limits: CallerLimits) -> CallerBody {
+        let body = Http2Body { incoming, patience: limits.body_timeout, timer: None };
+        CallerBody { from: From::Http2(body), allowed: limits.body_bytes }
     }
 
     pub fn poll_frame(&mut self, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut polled = match self {
-            CallerBody::Http1(body) => body.poll_frame(cx),
-            CallerBody::Http2(body) => body.poll_frame(cx),
+        let mut polled = match &mut self.from {
+            From::Http1(body) => body.poll_frame(cx),
+            From::Http2(body) => body.poll_frame(cx),
         };
-        // Some services merge trailers into the headers: what a caller may not say there, it may not say here.
-        if let Poll::Ready(Some(Ok(frame))) = &mut polled
-            && let Some(trailers) = frame.trailers_mut()
-        {
-            identity::strip_trailers(trailers);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled {
+            // Some services merge trailers into the headers: what a caller may not say there, it may not say here.
+            if let Some(trailers) = frame.trailers_mut() {
+                identity::strip_trailers(trailers);
+            }
+            let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+            match self.allowed.checked_sub(size) {
+                Some(left) => self.allowed = left,
+                None => return Poll::Ready(Some(Err(BodyError::TooLarge))),
+            }
         }
         polled
     }
 
     pub fn is_end_stream(&self) -> bool {
-        match self {
-            CallerBody::Http1(body) => body.inbound.borrow().body.ended(),
-            CallerBody::Http2(body) => body.incoming.is_end_stream(),
+        match &self.from {
+            From::Http1(body) => body.inbound.borrow().body.ended(),
+            From::Http2(body) => body.incoming.is_end_stream(),
         }
     }
 
     pub fn size_hint(&self) -> SizeHint {
-        match self {
-            CallerBody::Http1(body) => body.inbound.borrow().body.left().map(SizeHint::with_exact).unwrap_or_default(),
-            CallerBody::Http2(body) => body.incoming.size_hint(),
+        match &self.from {
+            From::Http1(body) => body.inbound.borrow().body.left().map(SizeHint::with_exact).unwrap_or_default(),
+            From::Http2(body) => body.incoming.size_hint(),
         }
     }
 }
@@ -101,8 +114,8 @@ impl Http1Body {
 }
 
 impl Inbound {
-    pub fn new(wire: Wire) -> Inbound {
-        Inbound { wire, body: Reader::new(http1::framing::Length::NONE), awaits_continue: false, broken: false }
+    pub fn new(wire: Wire, limits: CallerLimits) -> Inbound {
+        Inbound { wire, body: Reader::new(http1::framing::Length::NONE), awaits_continue: false, broken: false, limits }
     }
 
     fn poll_next(&mut self, since: &mut Option<Instant>, cx: &mut Context) -> Poll<Result<Next, BodyError>> {
@@ -128,7 +141,7 @@ impl Inbound {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(BodyError::Connection(error))),
                 Poll::Pending => {
                     let since = since.get_or_insert_with(Instant::now);
-                    ready!(self.wire.alarm.poll(*since + PATIENCE, cx));
+                    ready!(self.wire.alarm.poll(*since + self.limits.body_timeout, cx));
                     return Poll::Ready(Err(BodyError::CallerStalled));
                 }
             }
@@ -153,7 +166,7 @@ impl Http2Body {
             self.timer = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Http2)));
         }
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(PATIENCE)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.patience)));
         timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::CallerStalled)))
     }
 }

@@ -1,6 +1,7 @@
 //! How the gate conducts itself towards callers and services: the settings of the data plane.
 
 use http::HeaderValue;
+pub use http1::head::Limits as HeadLimits;
 use net::forwarded::{RealIpHeader, TrustedPeers};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub struct Conduct {
     /// The media type of errors for callers who state none.
     pub error_default_type: MediaType,
     pub keepalive: Keepalive,
+    pub limits: CallerLimits,
     /// How long requests in flight may take to end after the gate was told to stop.
     pub stop_timeout: Duration,
 }
@@ -41,6 +43,47 @@ pub struct Keepalive {
     pub pool_size: usize,
     pub max_requests: usize,
     pub idle_timeout: Duration,
+}
+
+/// What a caller may take of the gate.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerLimits {
+    /// The head of a request.
+    pub head: HeadLimits,
+    /// Its target, and each of its header lines, in bytes.
+    pub line_bytes: usize,
+    /// Its body, in bytes.
+    pub body_bytes: u64,
+    /// How long a handshake, or a head from its first byte, may take. One deadline for the whole of it: a
+    /// caller that sends a byte now and then (slowloris) gains nothing.
+    pub head_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// How long a caller may take between two pieces of its body.
+    pub body_timeout: Duration,
+    /// How long a caller may take nothing of its answer.
+    pub send_timeout: Duration,
+    /// Connections at the same time.
+    pub connections: u64,
+    /// HTTP/2 requests of one connection at the same time.
+    pub streams: u32,
+}
+
+impl Default for CallerLimits {
+    fn default() -> CallerLimits {
+        let minute = Duration::from_secs(60);
+        CallerLimits {
+            head: HeadLimits { bytes: 64 * 1024, fields: 100 },
+            line_bytes: 8192,
+            body_bytes: u64::MAX,
+            head_timeout: minute,
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: minute,
+            send_timeout: minute,
+            connections: u64::MAX,
+            streams: 128,
+        }
+    }
 }
 
 /// The forms that errors are written in.
@@ -74,6 +117,7 @@ impl Default for Conduct {
             allow_debug_header: false,
             error_default_type: MediaType::Plain,
             keepalive: Keepalive { pool_size: 512, max_requests: 10_000, idle_timeout: Duration::from_secs(60) },
+            limits: CallerLimits::default(),
             stop_timeout: Duration::from_secs(30),
         }
     }

@@ -102,7 +102,7 @@ impl Core {
         let (plan, conduct) = (self.shared.plan.load_full(), self.shared.conduct.load_full());
         let (mut head, target, refused) = match request {
             // The head is judged as it came: what leaves with the connection is part of what may be ambiguous.
-            Ok(head) => match door::admit(&head, peer, &plan) {
+            Ok(head) => match door::admit(&head, peer, &plan, &conduct.limits) {
                 Ok(target) => (head, target, None),
                 Err(refused) => (head, Target::default(), Some(refused)),
             },
@@ -255,7 +255,7 @@ pub fn written_for_service(mut head: Parts, body: Body, plan: Arc<Plan>) -> Opti
     let address_header = HeaderValue::from_static("127.0.0.1");
     let peer = Peer { address, address_header, port: 8000, tls: false, server_name: None, number: 1 };
     let conduct = Arc::new(Conduct::default());
-    let target = door::admit(&head, &peer, &plan).ok()?;
+    let target = door::admit(&head, &peer, &plan, &conduct.limits).ok()?;
     let hop = forward::leave_connection(&mut head.headers, head.version);
     let caller = door::caller(&peer, 1, &head.headers, &conduct);
     let mut exchange = Exchange::new(head, body, caller, plan, conduct);

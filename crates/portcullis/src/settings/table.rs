@@ -100,6 +100,48 @@ settings! {
         ssl_session_tickets: bool = "on" => value::switch, Kong;
     }
 
+    "Limits for callers" {
+        /// How many connections callers may have at the same time; `0` sets no limit.
+        ///
+        /// One more is closed at once. Each connection takes a file descriptor, and another one while a
+        /// service is asked: the system's limit (LimitNOFILE) should be twice as high.
+        max_connections: Option<NonZeroU64> = "0" => value::limit, Ours;
+
+        /// The largest body of a request: bytes, or with `k`, `m` or `g`; `0` sets no limit.
+        ///
+        /// A larger one is answered with 413, before it is read if its length is stated. Without a limit
+        /// bodies are passed on as they come, in bounded memory.
+        client_max_body_size: Option<NonZeroU64> = "0" => value::size, KongAs(&["nginx_http_client_max_body_size", "nginx_client_max_body_size"]);
+
+        /// The longest request target and the longest header line, in bytes.
+        ///
+        /// A longer target is answered with 414, a longer line with 431.
+        client_max_line_size: NonZeroU64 = "8192" => value::parsed, Ours;
+
+        /// The largest head of a request, in bytes, over HTTP/2 the size of its fields. More is a 431.
+        client_max_head_size: NonZeroU64 = "65536" => value::parsed, Ours;
+
+        /// How many header lines a request may have. More are a 431.
+        client_max_headers: NonZeroU64 = "100" => value::parsed, Ours;
+
+        /// How many HTTP/2 requests a connection may have at the same time.
+        client_max_streams: NonZeroU64 = "128" => value::parsed, Ours;
+
+        /// How many seconds a TLS handshake, or the head of a request from its first byte, may take.
+        ///
+        /// One deadline for the whole of it: a caller who sends a byte now and then gains nothing.
+        client_head_timeout_s: Duration = "60" => value::seconds, Ours;
+
+        /// How many seconds a caller may let pass between two pieces of its body. Then it gets a 408.
+        client_body_timeout_s: Duration = "60" => value::seconds, Ours;
+
+        /// How many seconds a connection may be without a request before it is closed.
+        client_idle_timeout_s: Duration = "75" => value::seconds, Ours;
+
+        /// How many seconds a caller may take nothing of its answer before its connection is closed.
+        client_send_timeout_s: Duration = "60" => value::seconds, Ours;
+    }
+
     "Callers behind a proxy" {
         /// The proxies in front of the gate whose forwarded headers are believed: addresses and CIDR blocks.
         ///

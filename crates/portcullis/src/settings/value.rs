@@ -28,6 +28,18 @@ pub fn limit(text: &str) -> Result<Option<NonZeroU64>, String> {
     text.parse().map(NonZeroU64::new).map_err(|_| format!("{text:?} is not a whole number; 0 sets no limit"))
 }
 
+/// A number of bytes as nginx writes it, of which `0` means that there is no limit.
+pub fn size(text: &str) -> Result<Option<NonZeroU64>, String> {
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 1 << 10),
+        Some((at, 'm' | 'M')) => (text.get(..at), 1 << 20),
+        Some((at, 'g' | 'G')) => (text.get(..at), 1 << 30),
+        _ => (Some(text), 1_u64),
+    };
+    let bytes = digits.and_then(|digits| digits.parse::<u64>().ok()).and_then(|number| number.checked_mul(unit));
+    bytes.map(NonZeroU64::new).ok_or_else(|| format!("{text:?} is not a size; write bytes, or 10m; 0 sets no limit"))
+}
+
 /// Seconds; fractions are not accepted, as Kong's documents speak of whole ones.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<u32>()
@@ -97,6 +109,9 @@ mod tests {
         check(count, "-1", "no: \"-1\"");
         check(limit, "0", "None");
         check(limit, "10000", "Some(10000)");
+        check(size, "0", "None");
+        check(size, "10m", "Some(10485760)");
+        check(size, "m", "no: \"m\" is not a size");
         check(seconds, "30", "30s");
         check(seconds, "1.5", "no: \"1.5\"");
         check(limit_s, "0", "None");

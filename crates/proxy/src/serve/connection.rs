@@ -5,13 +5,8 @@ use net::stream::Stream;
 use net::wire::Wire;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-
-/// How long a handshake, or the head of a request, may take. One deadline for the whole of it: a caller
-/// that sends a byte now and then (slowloris) gains nothing.
-pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves a connection to its end.
 pub(super) async fn serve(
@@ -31,7 +26,11 @@ pub(super) async fn serve(
     let accepted = net::accept::tls_accept(stream, config.clone());
     drop(plan);
     // A failed handshake is the caller's affair, and scanners make many.
-    let Ok(Ok((stream, handshake))) = tokio::time::timeout(HEAD_TIMEOUT, accepted).await else { return };
+    let Ok(Ok((stream, handshake))) =
+        tokio::time::timeout(core.shared.conduct.load().limits.head_timeout, accepted).await
+    else {
+        return;
+    };
     let peer = Peer { server_name: handshake.server_name.map(Arc::from), ..peer };
     match handshake.http2 {
         true => http2::serve(core, Wire::new(stream), peer, stop).await,

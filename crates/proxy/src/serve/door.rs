@@ -2,15 +2,12 @@
 
 use super::Peer;
 use crate::answer::{self, Answer};
-use crate::conduct::{Conduct, MediaType};
+use crate::conduct::{CallerLimits, Conduct, MediaType};
 use crate::exchange::{Caller, Target};
 use crate::plan::Plan;
 use http::{HeaderMap, StatusCode};
 use http1::head::HeadFault;
 use net::head::HeadError;
-
-/// The longest header line and the longest request target, in bytes: nginx's `large_client_header_buffers`.
-const MAX_LINE: usize = 8192;
 
 /// Why a request is not let in.
 pub(super) enum Refused {
@@ -18,6 +15,8 @@ pub(super) enum Refused {
     Malformed(HeadError),
     /// No head that could be read.
     Unreadable(HeadFault),
+    /// Followed by a body that is not read.
+    Unwanted(StatusCode),
     /// Too long, or nothing that routes know.
     Unfit(StatusCode),
 }
@@ -27,23 +26,33 @@ impl Refused {
         match self {
             Refused::Malformed(error) => answer::closing(error.status(), default),
             Refused::Unreadable(fault) => answer::closing(fault.status(), default),
+            Refused::Unwanted(status) => answer::closing(status, default),
             Refused::Unfit(status) => answer::nginx(status, default),
         }
     }
 }
 
 /// Judges a head, and says what it asks for.
-pub(super) fn admit(head: &http::request::Parts, peer: &Peer, plan: &Plan) -> Result<Target, Refused> {
+pub(super) fn admit(
+    head: &http::request::Parts,
+    peer: &Peer,
+    plan: &Plan,
+    limits: &CallerLimits,
+) -> Result<Target, Refused> {
     // What is not text once decoded could be one thing to the router and another to the service.
     let decoded = percent_encoding::percent_decode_str(head.uri.path()).decode_utf8();
     if decoded.is_err() || head.uri.path() == "*" {
         return Err(Refused::Unfit(StatusCode::BAD_REQUEST));
     }
-    if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_LINE) {
+    if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > limits.line_bytes) {
         return Err(Refused::Unfit(StatusCode::URI_TOO_LONG));
     }
-    if head.headers.iter().any(|(name, value)| name.as_str().len() + value.len() + 4 > MAX_LINE) {
+    if head.headers.iter().any(|(name, value)| name.as_str().len() + value.len() + 4 > limits.line_bytes) {
         return Err(Refused::Unfit(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+    }
+    let stated = http1::framing::content_length(&head.headers).ok().flatten();
+    if stated.is_some_and(|length| length > limits.body_bytes) {
+        return Err(Refused::Unwanted(StatusCode::PAYLOAD_TOO_LARGE));
     }
     let authority = net::head::check(head).map_err(Refused::Malformed)?;
     // A connection is for the name that its handshake asked for, and for those that share its certificate.

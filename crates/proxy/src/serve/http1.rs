@@ -1,6 +1,5 @@
 //! HTTP/1.1 with callers: one request after the other on a connection, until one side has enough.
 
-use super::connection::HEAD_TIMEOUT;
 use super::counted::Counted;
 use super::{Answered, Core, Peer, http2};
 use crate::body::Body;
@@ -30,10 +29,6 @@ use tokio::io::AsyncWrite;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The most that the head of a request may hold.
-const LIMITS: head::Limits = head::Limits { bytes: 64 * 1024, fields: 100 };
-/// How long a caller may take nothing of its answer.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connection without a request stays open after the gate was told to stop: a request that was
 /// on its way at that moment is still answered.
 const LAST_CALL: Duration = Duration::from_secs(2);
@@ -67,7 +62,7 @@ enum After {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, http2_too: bool, stop: watch::Receiver<bool>) {
-    let inbound = Rc::new(RefCell::new(Inbound::new(wire)));
+    let inbound = Rc::new(RefCell::new(Inbound::new(wire, core.shared.conduct.load().limits)));
     let mut number = 0;
     let mut stopping = Stopping::new(stop.clone());
     loop {
@@ -149,12 +144,12 @@ impl Inbound {
                 self.wire.input.advance(2);
                 *coming = Coming { scan: Scan::default(), skipped: true };
             }
-            match coming.scan.end(&self.wire.input, LIMITS.bytes) {
+            match coming.scan.end(&self.wire.input, self.limits.head.bytes) {
                 Err(fault) => return Poll::Ready(Arrival::Request(Err(fault))),
                 Ok(Some(_)) if preface && self.wire.input.starts_with(PREFACE) => return Poll::Ready(Arrival::Http2),
                 Ok(Some(length)) => {
                     let bytes = self.wire.input.split_to(length).freeze();
-                    return Poll::Ready(Arrival::Request(head::request(&bytes, LIMITS)));
+                    return Poll::Ready(Arrival::Request(head::request(&bytes, self.limits.head)));
                 }
                 Ok(None) => {}
             }
@@ -210,8 +205,8 @@ async fn next_request(inbound: &RefCell<Inbound>, preface: bool, stopping: &mut 
         }
         let deadline = match (inbound.wire.input.is_empty(), stopping.poll(cx)) {
             (true, Some(stopped)) => waits_since.max(stopped) + LAST_CALL,
-            (true, None) => waits_since + HEAD_TIMEOUT,
-            (false, _) => *first_byte.get_or_insert_with(Instant::now) + HEAD_TIMEOUT,
+            (true, None) => waits_since + inbound.limits.idle_timeout,
+            (false, _) => *first_byte.get_or_insert_with(Instant::now) + inbound.limits.head_timeout,
         };
         inbound.wire.alarm.poll(deadline, cx).map(|()| Arrival::Over)
     })
@@ -369,7 +364,7 @@ async fn send_body(
             let mut connection = inbound.borrow_mut();
             if ended || writer.is_full(&connection.wire) {
                 let Poll::Ready(sent) = writer.poll_send(&mut connection.wire, cx) else {
-                    return patience.poll(&mut connection.wire, cx);
+                    return patience.poll(&mut connection, cx);
                 };
                 sent?;
                 if ended {
@@ -396,7 +391,7 @@ async fn send_body(
                 Poll::Pending => {
                     match writer.poll_send(&mut connection.wire, cx) {
                         Poll::Ready(sent) => sent?,
-                        Poll::Pending => return patience.poll(&mut connection.wire, cx),
+                        Poll::Pending => return patience.poll(&mut connection, cx),
                     }
                     ready!(connection.poll_gone(cx));
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -415,13 +410,14 @@ struct Patience {
 }
 
 impl Patience {
-    fn poll(&mut self, wire: &mut Wire, cx: &mut Context) -> Poll<io::Result<()>> {
+    fn poll(&mut self, inbound: &mut Inbound, cx: &mut Context) -> Poll<io::Result<()>> {
+        let Inbound { wire, limits, .. } = inbound;
         let since = match self.since {
             Some(since) if self.written == wire.written => since,
             _ => Instant::now(),
         };
         (self.since, self.written) = (Some(since), wire.written);
-        wire.alarm.poll(since + SEND_TIMEOUT, cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        wire.alarm.poll(since + limits.send_timeout, cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 

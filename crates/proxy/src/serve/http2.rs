@@ -1,6 +1,5 @@
 //! HTTP/2 with callers, by hyper.
 
-use super::connection::HEAD_TIMEOUT;
 use super::frame_meter::Metered;
 use super::{Answered, Core, Peer};
 use crate::body::Body;
@@ -18,11 +17,6 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use tokio::sync::watch;
 
-/// The most bytes of a request's header fields.
-const MAX_FIELDS: u32 = 64 * 1024;
-/// Requests of one connection at the same time.
-const MAX_STREAMS: u32 = 128;
-
 /// How much of one body, and of all bodies of a connection, may be on its way to us unread, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -31,13 +25,14 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, mut stop: watch::Receiver<bool>) {
+    let limits = core.shared.conduct.load().limits;
     let number = Rc::new(Cell::new(0));
     let service = service_fn(move |request: http::Request<Incoming>| {
         number.set(number.get() + 1);
         let (core, peer, number) = (core.clone(), peer.clone(), number.get());
         async move {
             let (head, body) = request.into_parts();
-            let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(CallerBody::http2(body)) };
+            let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(CallerBody::http2(body, limits)) };
             let Answered { mut head, body, marks } = core.answer(&peer, number, Ok(head), body).await;
             if let Some(marks) = marks {
                 marks.add_to(&mut head.headers);
@@ -46,11 +41,12 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, mut stop: watc
         }
     });
     let mut builder = http2::Builder::new(OnThisThread);
-    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_FIELDS);
+    builder.timer(TokioTimer::new()).max_concurrent_streams(limits.streams);
+    builder.max_header_list_size(u32::try_from(limits.head.bytes).unwrap_or(u32::MAX));
     builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
     builder.max_send_buf_size(SEND_BUFFER);
     // A connection on which nothing comes back is dead: it is asked now and then.
-    builder.keep_alive_interval(HEAD_TIMEOUT).keep_alive_timeout(HEAD_TIMEOUT);
+    builder.keep_alive_interval(limits.idle_timeout).keep_alive_timeout(limits.head_timeout);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(Metered::new(wire)), service));
     tokio::select! {
         _ = connection.as_mut() => return,

@@ -106,6 +106,9 @@ async fn accept(core: Rc<Core>, listener: Listener) {
     let mut connections = JoinSet::new();
     let for_connections = stop.clone();
     let serve = |stream, address, connections: &mut JoinSet<()>| {
+        if core.shared.counters.active.load(Relaxed) >= core.shared.conduct.load().limits.connections {
+            return tracing::warn!(port, "a connection was closed: there are max_connections already");
+        }
         let peer = peer(&core.shared, address, port, tls);
         connections.spawn_local(counted(core.clone(), stream, peer, http2, for_connections.clone()));
     };
