@@ -59,3 +59,13 @@ need_c() {
         *) need_packages cmake=cmake g++=g++ ;;
     esac
 }
+
+# The Python that the tests and the bench use: $python, in $target, with what they need of it.
+need_python() {
+    target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
+    python="$target/venv/bin/python"
+    "$python" -c 'import yaml, cryptography, h2, grpc' 2>/dev/null && return
+    say "installing PyYAML, cryptography, h2 and grpcio into $target/venv"
+    python3 -m venv --clear "$target/venv"
+    "$python" -m pip install --quiet --disable-pip-version-check PyYAML cryptography h2 grpcio
+}
