@@ -126,7 +126,7 @@ pub fn response(head: &Bytes, limits: Limits) -> Result<response::Parts, HeadFau
 
 /// Reads header lines, up to an empty one: the fields of a head, or trailers.
 pub(crate) fn fields(head: &Bytes, mut rest: &[u8], limits: Limits) -> Result<HeaderMap, HeadFault> {
-    // Room for the fields of an ordinary request and for what the gate adds: growing costs more than this.
+    // Room for the fields of an ordinary message: growing costs more than this.
     let mut headers = HeaderMap::with_capacity(USUAL_FIELDS);
     while let Some((line, after)) = next_line(rest)? {
         rest = after;
@@ -147,7 +147,7 @@ pub(crate) fn fields(head: &Bytes, mut rest: &[u8], limits: Limits) -> Result<He
     Err(HeadFault::LineEnd)
 }
 
-const USUAL_FIELDS: usize = 24;
+const USUAL_FIELDS: usize = 12;
 
 fn first_line(head: &[u8]) -> Result<Line<'_>, HeadFault> {
     next_line(head)?.ok_or(HeadFault::LineEnd)

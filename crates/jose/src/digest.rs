@@ -1,11 +1,17 @@
-//! Hashes as hexadecimal text, and comparison that takes as long whether or not it matches.
+//! Hashes, and comparison that takes as long whether or not it matches.
 
 use aws_lc_rs::{constant_time, digest};
-use std::fmt::Write;
 
-/// SHA-256 (FIPS 180-4) in lower-case hexadecimal.
+/// SHA-256 (FIPS 180-4).
+pub fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    hash
+}
+
+/// SHA-256 in lower-case hexadecimal.
 pub fn sha256_hex(data: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, data).as_ref())
+    hex(&sha256(data))
 }
 
 /// SHA-1 in lower-case hexadecimal: only for formats that others fixed long ago.
@@ -19,11 +25,8 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |value: u8| char::from(b"0123456789abcdef".get(usize::from(value)).copied().unwrap_or(b'0'));
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 #[cfg(test)]

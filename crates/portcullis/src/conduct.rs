@@ -24,6 +24,7 @@ pub fn of(settings: &Settings) -> Conduct {
             request_id: headers.request_id,
         },
         request_id_upstream: settings.headers_upstream.request_id,
+        forwarded_upstream: settings.headers_upstream.forwarded,
         allow_debug_header: settings.allow_debug_header,
         error_default_type: match settings.error_default_type {
             ErrorType::Text => MediaType::Plain,

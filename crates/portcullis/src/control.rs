@@ -56,6 +56,8 @@ const READY: &str = "ready";
 struct Handover {
     callers: Vec<String>,
     operators: Vec<String>,
+    /// Why there are none.
+    refused: Option<String>,
 }
 
 /// How long a successor may take to be ready: it compiles its configuration first.
@@ -132,7 +134,10 @@ fn command(
             if succession.asked.swap(true, SeqCst) {
                 return write_line(&mut stream, &Outcome::Refused(vec!["an upgrade is under way already".to_owned()]));
             }
-            let outcome = upgrade(succession);
+            let outcome = match gate.bound_to_this_process() {
+                Some(reason) => Outcome::Refused(vec![reason]),
+                None => upgrade(succession),
+            };
             let told = write_line(&mut stream, &outcome);
             succession.asked.store(false, SeqCst);
             if succession.taken.load(SeqCst) {
@@ -183,10 +188,14 @@ fn hand_over(
     succession: &Succession,
     relieved: &watch::Sender<bool>,
 ) -> io::Result<()> {
+    if let Some(reason) = gate.bound_to_this_process() {
+        return write_line(&mut stream, &Handover { refused: Some(reason), ..Handover::default() });
+    }
     let share = |listeners: Option<&crate::listeners::Listeners>| listeners.map_or(Ok(Vec::new()), |open| open.share());
     let (callers, operators) = (share(gate.callers())?, share(gate.operators())?);
     let names = |shared: &Inherited| shared.iter().map(|(listen, _)| listen.to_string()).collect();
-    write_line(&mut stream, &Handover { callers: names(&callers), operators: names(&operators) })?;
+    let handover = Handover { callers: names(&callers), operators: names(&operators), refused: None };
+    write_line(&mut stream, &handover)?;
     let sockets: Vec<TcpListener> = callers.into_iter().chain(operators).map(|(_, socket)| socket).collect();
     handover::send(&stream, &sockets)?;
     drop(sockets);
@@ -207,8 +216,11 @@ impl Predecessor {
     pub fn ask(path: &Path) -> io::Result<(Predecessor, [Inherited; 2])> {
         let mut stream = UnixStream::connect(path)?;
         stream.write_all(format!("{TAKEOVER}\n").as_bytes())?;
-        let Handover { callers, operators } =
+        let Handover { callers, operators, refused } =
             serde_json::from_str(&read_line(&mut stream)?).map_err(io::Error::other)?;
+        if let Some(reason) = refused {
+            return Err(io::Error::other(reason));
+        }
         let mut sockets = handover::receive(&stream, callers.len() + operators.len())?.into_iter();
         let mut named = |names: Vec<String>| -> io::Result<Inherited> {
             let listens = names.iter().map(|name| one_listen(name)).collect::<io::Result<Vec<_>>>()?;

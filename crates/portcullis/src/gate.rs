@@ -54,6 +54,8 @@ impl Sources {
 struct State {
     settings: Settings,
     workshop: Workshop,
+    /// The configuration came over the Admin API: no other process could read it again.
+    posted: bool,
 }
 
 impl Gate {
@@ -83,7 +85,7 @@ impl Gate {
             shown: ArcSwap::from_pointee(parts::shown(&settings)),
             hostname: hostname(),
             node_id: Uuid::new_v4(),
-            state: Mutex::new(State { settings, workshop }),
+            state: Mutex::new(State { settings, workshop, posted: false }),
             callers: OnceLock::new(),
             operators: OnceLock::new(),
         })
@@ -119,7 +121,9 @@ impl Gate {
         let (settings, warnings) = self.sources.read().map_err(|errors| one(errors.to_string()))?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let workshop = parts::workshop(&settings, &self.data, state.workshop.upstream_tls.clone()).map_err(one)?;
-        let plan = match text(&settings).map_err(one)? {
+        let text = text(&settings).map_err(one)?;
+        let posted = state.posted && text.is_none();
+        let plan = match text {
             Some(text) => compiled(&workshop, &self.catalog, &self.sources, &settings, &text)?,
             // Configurations that came over the Admin API stay, under the new settings.
             None => workshop
@@ -137,7 +141,7 @@ impl Gate {
         for (listeners, fresh) in [callers, operators].into_iter().flatten() {
             listeners.apply(fresh).map_err(one)?;
         }
-        *state = State { settings, workshop };
+        *state = State { settings, workshop, posted };
         let mut summary = report::summary(&configuration);
         if !later.is_empty() {
             summary.push_str(&format!("; from the next start or upgrade on: {}", later.join(", ")));
@@ -154,8 +158,9 @@ impl Gate {
     }
 
     fn swap_text(&self, text: &str) -> Result<Arc<Configuration>, (Invalid, Option<Node>)> {
-        let state = self.state();
+        let mut state = self.state();
         let plan = compile(&state.workshop, &self.catalog, &self.sources.environment(), text)?;
+        state.posted = true;
         Ok(self.swap(plan))
     }
 
@@ -165,6 +170,15 @@ impl Gate {
         self.shared.plan.store(Arc::new(plan));
         tracing::info!(hash = configuration.hash, "loaded {}", report::summary(&configuration));
         configuration
+    }
+
+    /// Why no other process could go on with what is in force here.
+    pub fn bound_to_this_process(&self) -> Option<String> {
+        self.state().posted.then(|| {
+            "the configuration in force came over POST /config, and a new process could not read it again; \
+             put it into the file that declarative_config names, and reload"
+                .to_owned()
+        })
     }
 
     /// The files that a change of which is a change of the gate.

@@ -17,7 +17,14 @@ pub struct Listeners {
     /// How many sockets an address has: one for each core that accepts.
     each: usize,
     put_to_use: Use,
-    open: Mutex<Vec<Open>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Vec<Open>,
+    /// Nothing is opened any more: a successor may be listening there by now.
+    stopped: bool,
 }
 
 /// One address.
@@ -33,17 +40,21 @@ struct Open {
 
 impl Listeners {
     pub fn new(each: usize, put_to_use: impl Fn(usize, Listener) + Send + Sync + 'static) -> Listeners {
-        Listeners { each, put_to_use: Box::new(put_to_use), open: Mutex::default() }
+        Listeners { each, put_to_use: Box::new(put_to_use), state: Mutex::default() }
     }
 
-    fn open(&self) -> MutexGuard<'_, Vec<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens what is wanted and not open yet, and changes nothing. What another gate has handed over is used
     /// before anything is opened.
     pub fn prepare(&self, wanted: &[Listen], inherited: &mut Inherited) -> Result<Prepared, String> {
-        let open = self.open();
+        let state = self.state();
+        if state.stopped {
+            return Err(STOPPING.to_owned());
+        }
+        let open = &state.open;
         let fresh = wanted.iter().filter(|wanted| !open.iter().any(|open| open.wanted == **wanted));
         let fresh = fresh.map(|wanted| {
             // The same sockets with other options: nobody in their queues is lost.
@@ -78,7 +89,11 @@ impl Listeners {
 
     /// Listens where it was prepared to, and nowhere else.
     pub fn apply(&self, prepared: Prepared) -> Result<(), String> {
-        let mut open = self.open();
+        let mut state = self.state();
+        if state.stopped {
+            return Err(STOPPING.to_owned());
+        }
+        let open = &mut state.open;
         for opened in &prepared.fresh {
             for (index, socket) in opened.sockets.iter().enumerate() {
                 let socket = socket.try_clone().map_err(|error| cannot_share(&error))?;
@@ -100,25 +115,29 @@ impl Listeners {
 
     /// Where the gate can be reached.
     pub fn addresses(&self) -> Vec<Listen> {
-        self.open().iter().map(|open| open.listen.clone()).collect()
+        self.state().open.iter().map(|open| open.listen.clone()).collect()
     }
 
     /// Handles of every socket, for a successor.
     pub fn share(&self) -> std::io::Result<Inherited> {
-        let open = self.open();
-        let sockets = open.iter().flat_map(|open| open.sockets.iter().map(|socket| (&open.wanted, socket)));
+        let state = self.state();
+        let sockets = state.open.iter().flat_map(|open| open.sockets.iter().map(|socket| (&open.wanted, socket)));
         sockets.map(|(wanted, socket)| Ok((wanted.clone(), socket.try_clone()?))).collect()
     }
 
     /// Takes no new connections but those that wait already.
     pub fn stop(&self) {
-        for open in self.open().drain(..) {
+        let mut state = self.state();
+        state.stopped = true;
+        for open in state.open.drain(..) {
             // Our own handles first: those in use are then the last, and close when everybody is in.
             drop(open.sockets);
             let _ = open.stop.send(true);
         }
     }
 }
+
+const STOPPING: &str = "this gate is stopping";
 
 /// Sockets that are open and not in use yet.
 pub struct Prepared {

@@ -148,7 +148,12 @@ fn serve(settings: Settings, sources: Sources, data: &DataDir, way: Way) -> Resu
     [gate.callers(), gate.operators()].into_iter().flatten().for_each(Listeners::stop);
     // The receivers are gone only where every worker has ended already.
     let _ = stop.send(true);
-    workers.into_iter().for_each(Worker::join);
+    // Whoever talks to the Admin API meanwhile is answered: its runtime goes on.
+    let join = || workers.into_iter().for_each(Worker::join);
+    let joined = runtime.block_on(async { tokio::task::spawn_blocking(join).await });
+    if let Err(error) = joined {
+        tracing::error!(%error, "the cores could not be waited for");
+    }
     if let Some(log) = &gate.shared.log {
         log.close();
     }

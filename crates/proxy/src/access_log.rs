@@ -6,7 +6,7 @@
 use crate::exchange::{Exchange, millis_since};
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, StatusCode};
-use schema::{Value, json};
+use serde::Serialize;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -167,29 +167,27 @@ impl Pending {
 
     fn json(&self) -> String {
         let Entry { exchange, status, upstream_ms } = &self.entry;
-        let line = json!({
-            "started_at": exchange.started_at.unix_timestamp_nanos() / 1_000_000,
-            "client_ip": exchange.client_ip,
-            "request": {
-                "id": exchange.request_id,
-                "method": exchange.method,
-                "scheme": exchange.scheme,
-                "host": exchange.host,
-                "path": exchange.path,
-                "arguments": exchange.arguments,
-                "version": version(exchange.version),
-                "user_agent": exchange.user_agent,
-                "referrer": exchange.referrer,
+        let line = Line {
+            started_at: exchange.started_at.unix_timestamp_nanos() / 1_000_000,
+            client_ip: &exchange.client_ip,
+            request: Request {
+                id: &exchange.request_id,
+                method: &exchange.method,
+                scheme: exchange.scheme,
+                host: &exchange.host,
+                path: &exchange.path,
+                arguments: &exchange.arguments,
+                version: version(exchange.version),
+                user_agent: exchange.user_agent.as_deref(),
+                referrer: exchange.referrer.as_deref(),
             },
-            "response": { "status": status.as_u16(), "size_bytes": self.sent_bytes, "complete": self.complete },
-            "latencies_ms": { "request": millis_since(exchange.started), "upstream": upstream_ms },
-            "route": exchange.route,
-            "service": exchange.service,
-            "consumer": exchange.consumer,
-        });
-        let Value::Object(mut line) = line else { return String::new() };
-        line.retain(|_, value| !value.is_null());
-        Value::Object(line).to_string()
+            response: Response { status: status.as_u16(), size_bytes: self.sent_bytes, complete: self.complete },
+            latencies_ms: Latencies { request: millis_since(exchange.started), upstream: *upstream_ms },
+            route: exchange.route.as_deref(),
+            service: exchange.service.as_deref(),
+            consumer: exchange.consumer.as_deref(),
+        };
+        serde_json::to_string(&line).unwrap_or_default()
     }
 
     fn common(&self) -> String {
@@ -218,6 +216,48 @@ impl Pending {
             exchange.request_id,
         )
     }
+}
+
+/// A line in JSON; what is not known is left out.
+#[derive(Serialize)]
+struct Line<'a> {
+    started_at: i128,
+    client_ip: &'a str,
+    request: Request<'a>,
+    response: Response,
+    latencies_ms: Latencies,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    id: &'a str,
+    method: &'a str,
+    scheme: &'a str,
+    host: &'a str,
+    path: &'a str,
+    arguments: &'a [String],
+    version: &'a str,
+    user_agent: Option<&'a str>,
+    referrer: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Response {
+    status: u16,
+    size_bytes: u64,
+    complete: bool,
+}
+
+#[derive(Serialize)]
+struct Latencies {
+    request: u64,
+    upstream: Option<u64>,
 }
 
 impl Drop for Pending {

@@ -135,7 +135,7 @@ pub enum UpstreamError {
     Malformed(HeadFault),
     #[error("where the service's answer ends is in doubt: {0}")]
     Framing(FramingFault),
-    #[error("the service sent one interim answer (1xx) after the other")]
+    #[error("the service sent interim answers (1xx) without an end, or switched protocols before it had the request")]
     Interim,
     #[error("the service did not agree to speak HTTP/2 (ALPN h2), which gRPC needs")]
     NotHttp2,

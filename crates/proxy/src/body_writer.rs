@@ -36,7 +36,8 @@ impl BodyWriter {
 
     /// Whether what waits must go out before more is added.
     pub fn is_full(&self, wire: &Wire) -> bool {
-        !self.piece.is_empty() || wire.output.len() >= COPIED
+        // Over TLS a piece can be taken, and its flush still be waited for: its chunk is not ended yet.
+        self.open_chunk || !self.piece.is_empty() || wire.output.len() >= COPIED
     }
 
     /// Adds a piece, or the trailers; they need chunks to travel.

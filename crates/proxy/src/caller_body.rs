@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http1::body::{Next, Reader};
 use hyper::body::Incoming;
+use net::alarm::Alarm;
 use net::wire::Wire;
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -36,6 +37,10 @@ pub struct Inbound {
     pub body: Reader,
     /// The caller waits to be told that its body is wanted (`Expect: 100-continue`).
     pub awaits_continue: bool,
+    /// It is being told.
+    says_continue: bool,
+    /// Which request of the connection this is: a handle of another one's body reads nothing.
+    pub number: u64,
     /// The body cannot be read any further, so neither can the connection.
     pub broken: bool,
     pub limits: CallerLimits,
@@ -43,8 +48,17 @@ pub struct Inbound {
 
 pub struct Http1Body {
     inbound: Rc<RefCell<Inbound>>,
+    number: u64,
+    wait: Wait,
+}
+
+/// For a caller who lets us wait. Apart from the connection's own timer, because another task may read the body
+/// (where the service speaks HTTP/2) than the one that writes the answer.
+#[derive(Default)]
+struct Wait {
     /// When the last piece came, once there was one to wait for.
     since: Option<Instant>,
+    alarm: Alarm,
 }
 
 pub struct Http2Body {
@@ -56,8 +70,8 @@ pub struct Http2Body {
 
 impl CallerBody {
     pub fn http1(inbound: Rc<RefCell<Inbound>>) -> CallerBody {
-        let allowed = inbound.borrow().limits.body_bytes;
-        CallerBody { from: From::Http1(Http1Body { inbound, since: None }), allowed }
+        let (number, allowed) = (inbound.borrow().number, inbound.borrow().limits.body_bytes);
+        CallerBody { from: From::Http1(Http1Body { inbound, number, wait: Wait::default() }), allowed }
     }
 
     pub fn http2(incoming: Incoming, limits: CallerLimits) -> CallerBody {
@@ -102,7 +116,10 @@ impl CallerBody {
 impl Http1Body {
     fn poll_frame(&mut self, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut inbound = self.inbound.borrow_mut();
-        let polled = inbound.poll_next(&mut self.since, cx);
+        if inbound.number != self.number {
+            return Poll::Ready(Some(Err(BodyError::Closed)));
+        }
+        let polled = inbound.poll_next(&mut self.wait, cx);
         inbound.broken |= matches!(polled, Poll::Ready(Err(_)));
         polled.map(|next| match next {
             Ok(Next::Data(data)) => Some(Ok(Frame::data(data))),
@@ -115,24 +132,26 @@ impl Http1Body {
 
 impl Inbound {
     pub fn new(wire: Wire, limits: CallerLimits) -> Inbound {
-        Inbound { wire, body: Reader::new(http1::framing::Length::NONE), awaits_continue: false, broken: false, limits }
+        let body = Reader::new(http1::framing::Length::NONE);
+        Inbound { wire, body, awaits_continue: false, says_continue: false, number: 0, broken: false, limits }
     }
 
-    fn poll_next(&mut self, since: &mut Option<Instant>, cx: &mut Context) -> Poll<Result<Next, BodyError>> {
+    fn poll_next(&mut self, wait: &mut Wait, cx: &mut Context) -> Poll<Result<Next, BodyError>> {
         loop {
             match self.body.next(&mut self.wire.input).map_err(BodyError::Malformed)? {
                 Next::More => {}
                 next => {
-                    *since = None;
+                    wait.since = None;
                     return Poll::Ready(Ok(next));
                 }
             }
             if std::mem::take(&mut self.awaits_continue) {
                 self.wire.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                self.says_continue = true;
             }
-            if !self.wire.output.is_empty() {
+            if self.says_continue {
                 // What does not go out now goes out with the next attempt.
-                let _ = self.wire.poll_flush(cx).map_err(BodyError::Connection)?;
+                self.says_continue = self.wire.poll_flush(cx).map_err(BodyError::Connection)?.is_pending();
             }
             let expected = self.body.left().unwrap_or_default();
             match self.wire.poll_fill(expected, cx) {
@@ -140,8 +159,8 @@ impl Inbound {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(BodyError::Connection(error))),
                 Poll::Pending => {
-                    let since = since.get_or_insert_with(Instant::now);
-                    ready!(self.wire.alarm.poll(*since + self.limits.body_timeout, cx));
+                    let since = *wait.since.get_or_insert_with(Instant::now);
+                    ready!(wait.alarm.poll(since + self.limits.body_timeout, cx));
                     return Poll::Ready(Err(BodyError::CallerStalled));
                 }
             }

@@ -15,6 +15,8 @@ pub struct Conduct {
     pub headers: ResponseHeaders,
     /// Whether services get `X-Kong-Request-Id`.
     pub request_id_upstream: bool,
+    /// Whether services get `Forwarded`.
+    pub forwarded_upstream: bool,
     /// Whether `Kong-Debug: 1` makes the answer name its route and service.
     pub allow_debug_header: bool,
     /// The media type of errors for callers who state none.
@@ -114,6 +116,7 @@ impl Default for Conduct {
                 request_id: true,
             },
             request_id_upstream: true,
+            forwarded_upstream: false,
             allow_debug_header: false,
             error_default_type: MediaType::Plain,
             keepalive: Keepalive { pool_size: 512, max_requests: 10_000, idle_timeout: Duration::from_secs(60) },

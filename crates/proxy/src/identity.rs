@@ -112,10 +112,12 @@ pub fn strip_trailers(trailers: &mut HeaderMap) {
 impl Identity {
     /// Tells the service who is calling, in place of whatever an earlier authenticator said.
     pub fn write(&self, headers: &mut HeaderMap) {
+        remove_where(headers, |name| is_reserved(name.as_str()) && OURS.contains(name));
         let consumer = self.consumer.as_deref();
-        let mut set = |name: HeaderName, value: Option<&HeaderValue>| match value {
-            Some(value) => drop(headers.insert(name, value.clone())),
-            None => drop(headers.remove(name)),
+        let mut set = |name: HeaderName, value: Option<&HeaderValue>| {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
         };
         set(CONSUMER_ID, consumer.map(|consumer| &consumer.id_header));
         set(CONSUMER_CUSTOM_ID, consumer.and_then(|consumer| consumer.custom_id_header.as_ref()));
@@ -125,6 +127,10 @@ impl Identity {
         set(ANONYMOUS_CONSUMER, self.credential.is_none().then_some(&anonymous));
     }
 }
+
+/// What [`Identity::write`] says; groups are said by acl.
+const OURS: [HeaderName; 5] =
+    [CONSUMER_ID, CONSUMER_CUSTOM_ID, CONSUMER_USERNAME, CREDENTIAL_IDENTIFIER, ANONYMOUS_CONSUMER];
 
 /// Text as a header value. UTF-8 passes as it is, as in Kong; what no header can hold is percent-encoded.
 pub fn header_value(text: &str) -> HeaderValue {

@@ -6,8 +6,9 @@ use crate::exchange::Exchange;
 use crate::fields::{Digits, Fields, put_joined};
 use crate::forward::{Hop, REQUEST_ID};
 use crate::identity::header_value;
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, VIA};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, VIA};
 use http::{HeaderName, HeaderValue, Method, Version};
+use std::net::IpAddr;
 
 static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -121,8 +122,26 @@ impl<'a> Outgoing<'a> {
         if let (false, Some(prefix)) = (said.prefix, &target.prefix) {
             put_text(out, &FORWARDED_PREFIX, prefix);
         }
+        if conduct.forwarded_upstream {
+            put_joined(out, &FORWARDED, all(&FORWARDED), self.forwarded().as_bytes());
+        }
         if conduct.request_id_upstream {
             out.put(&REQUEST_ID, id.as_str().as_bytes());
+        }
+    }
+
+    /// What the gate has to say in `Forwarded` (RFC 7239 section 4). What is no token stands in quotes.
+    fn forwarded(&self) -> String {
+        let Exchange { caller, target, .. } = self.exchange;
+        let node = match caller.peer.ip().to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("\"[{address}]\""),
+        };
+        let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
+        let proto = if caller.secure { "https" } else { "http" };
+        match target.host.is_empty() {
+            true => format!("for={node};proto={proto}"),
+            false => format!("for={node};host=\"{}{port}\";proto={proto}", target.host),
         }
     }
 
@@ -143,6 +162,7 @@ impl<'a> Outgoing<'a> {
                 }
                 *name == CONTENT_LENGTH || *name == EXPECT || *name == HOST
             }
+            Some(b'f') => *name == FORWARDED && self.exchange.conduct.forwarded_upstream,
             Some(b'v') if *name == VIA => {
                 said.via = true;
                 true

@@ -20,7 +20,7 @@ use uuid::Uuid;
 pub struct Registry {
     consumers: HashMap<Uuid, Arc<Consumer>>,
     by_username: HashMap<String, Uuid>,
-    keys: HashMap<String, ApiKey>,
+    keys: HashMap<[u8; 32], ApiKey>,
     jwts: HashMap<String, Arc<JwtCredential>>,
     basic: HashMap<String, BasicCredential>,
 }
@@ -89,7 +89,7 @@ impl Registry {
         }
         for (stored, row) in rows::<KeyAuth>(configuration, "keyauth_credentials", "keyauth_credential", unusable) {
             let Some(consumer) = registry.owner(row.consumer.id) else { continue };
-            let hash = jose::digest::sha256_hex(row.key.as_ref().map_or("", |key| key.reveal()).as_bytes());
+            let hash = jose::digest::sha256(row.key.as_ref().map_or("", |key| key.reveal()).as_bytes());
             let identifier = header_value(&row.id.to_string());
             // Two references may lead to one secret; whose request it is must not be left to chance.
             if registry.keys.insert(hash, ApiKey { consumer, identifier, expires_at: stored.expires_at }).is_some() {
@@ -123,7 +123,7 @@ impl Registry {
 
     /// The credential of an API key that has not expired. `now` is in seconds since 1970.
     pub fn api_key(&self, key: &str, now: u64) -> Option<&ApiKey> {
-        let found = self.keys.get(&jose::digest::sha256_hex(key.as_bytes()))?;
+        let found = self.keys.get(&jose::digest::sha256(key.as_bytes()))?;
         found.expires_at.is_none_or(|expires_at| now < expires_at).then_some(found)
     }
 

@@ -165,7 +165,6 @@ impl Pool {
             return;
         }
         link.idle_since = Instant::now();
-        link.wire.release();
         let mut idle = self.idle.borrow_mut();
         // Names that callers make up must not each hold a connection.
         let known = idle.contains_key(&destination);
@@ -186,7 +185,11 @@ impl Pool {
     /// Closes what nobody used for long, and forgets destinations that are no more.
     pub fn sweep(&self) {
         self.idle.borrow_mut().retain(|_, links| {
-            links.retain_mut(|link| link.idle_since.elapsed() < self.keepalive.get().idle_timeout && link.is_quiet());
+            links.retain_mut(|link| {
+                // A buffer is at hand for the next answer, but not for ever.
+                link.wire.release();
+                link.idle_since.elapsed() < self.keepalive.get().idle_timeout && link.is_quiet()
+            });
             !links.is_empty()
         });
         self.http2.sweep(self.keepalive.get().idle_timeout);

@@ -337,3 +337,24 @@ fn a_forged_identity_is_no_credential() {
     }
     assert_eq!(origin.requests().len(), 0);
 }
+
+/// `Forwarded` is written where it is asked for, after what a trusted proxy says, and nobody else's word is passed on.
+#[test]
+fn forwarded_says_who_called() {
+    let origin = Origin::start();
+    let config = format!("_format_version: \"3.0\"\nservices:\n- url: {}\n  routes:\n  - paths: [/]\n", origin.url());
+    let said = [("Forwarded", "for=192.0.2.7;host=forged.test")];
+    let ours = |gate: &Gate| format!("for=127.0.0.1;host=\"{}\";proto=http", gate.proxy());
+    let with = |trusted: &str| {
+        Gate::with(&config).env("KONG_HEADERS_UPSTREAM", "Forwarded").env("KONG_TRUSTED_IPS", trusted).start()
+    };
+    let gate = with("");
+    tests::http(gate.proxy(), "GET", "/", &said, b"").expect_status(200);
+    assert_eq!(origin.last().values("forwarded"), [ours(&gate)]);
+    let gate = with("127.0.0.1");
+    tests::http(gate.proxy(), "GET", "/", &said, b"").expect_status(200);
+    assert_eq!(origin.last().values("forwarded"), [format!("{}, {}", said[0].1, ours(&gate))]);
+    let gate = Gate::start(&config);
+    tests::http(gate.proxy(), "GET", "/", &said, b"").expect_status(200);
+    assert!(origin.last().values("forwarded").is_empty());
+}

@@ -132,3 +132,56 @@ fn subject_is(seen: &str, name: &str) -> bool {
         line.replace(' ', "").starts_with("subject=") && line.replace(' ', "").ends_with(&format!("CN={name}"))
     })
 }
+
+/// A caller who reads slowly fills the socket, and then TLS takes bytes that it cannot pass on yet: no byte of the
+/// chunks' framing may be lost in between. Three answers on one connection, or the last one's fault would not show.
+#[test]
+fn long_chunked_answers_arrive_whole() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let content = vec![b'x'; 8 << 20];
+    let expected = content.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let content = content.clone();
+            std::thread::spawn(move || answer_in_chunks(stream, &content));
+        }
+    });
+    let gate = Gate::start(format!(
+        "_format_version: \"3.0\"\nservices:\n- url: http://{address}\n  routes:\n  - paths: [/]\n"
+    ));
+    let url = format!("https://{}/", gate.proxy_tls());
+    let dir = tests::TempDir::new();
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--fail", "--http1.1", "--insecure", "--limit-rate", "30M"]);
+    let files: Vec<_> = (0..3).map(|number| dir.join(&format!("answer{number}"))).collect();
+    for file in &files {
+        command.arg("--output").arg(file).arg(&url);
+    }
+    run(&mut command).expect_code(0);
+    for file in &files {
+        let got = std::fs::read(file).unwrap();
+        assert!(got == expected, "{} bytes", got.len());
+    }
+}
+
+fn answer_in_chunks(mut stream: std::net::TcpStream, content: &[u8]) -> std::io::Result<()> {
+    use std::io::{BufRead, BufReader, Write};
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    loop {
+        loop {
+            match lines.next().transpose()? {
+                None => return Ok(()),
+                Some(line) if line.is_empty() => break,
+                Some(_) => {}
+            }
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        for piece in content.chunks(100_000) {
+            stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes())?;
+            stream.write_all(piece)?;
+            stream.write_all(b"\r\n")?;
+        }
+        stream.write_all(b"0\r\n\r\n")?;
+    }
+}

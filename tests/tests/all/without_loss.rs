@@ -331,6 +331,18 @@ fn an_upgrade_that_fails_changes_nothing() {
     gate.tell(&["reload"]).expect_code(0);
 }
 
+/// What came over the Admin API a new process could not read again: it would begin with nothing.
+#[test]
+fn a_posted_configuration_is_not_upgraded_away() {
+    let service = service();
+    let gate = Gate::empty().start();
+    let posted = serde_json::json!({ "config": config(service) }).to_string();
+    gate.admin("POST", "/config", &posted).expect_status(201);
+    let finished = gate.tell(&["upgrade"]).expect_code(1);
+    assert!(finished.stderr.contains("POST /config"), "{}", finished.stderr);
+    gate.get("/small").expect_status(200);
+}
+
 #[test]
 fn listeners_certificates_and_limits_change_with_a_reload() {
     let service = service();

@@ -82,17 +82,24 @@ fn unknown_token(token: &str) -> String {
 pub struct UpstreamHeaders {
     /// `X-Kong-Request-Id`.
     pub request_id: bool,
+    /// `Forwarded` (RFC 7239).
+    pub forwarded: bool,
 }
 
 impl UpstreamHeaders {
     pub(super) fn of(text: &str) -> Result<Self, String> {
+        let mut headers = Self::default();
         if text == "off" {
-            Ok(Self { request_id: false })
-        } else if text.eq_ignore_ascii_case("X-Kong-Request-Id") {
-            Ok(Self { request_id: true })
-        } else {
-            Err(not_among(text, &["X-Kong-Request-Id", "off"]))
+            return Ok(headers);
         }
+        for token in list(text)? {
+            match token.to_ascii_lowercase().as_str() {
+                "x-kong-request-id" => headers.request_id = true,
+                "forwarded" => headers.forwarded = true,
+                _ => return Err(not_among(token, &["X-Kong-Request-Id", "Forwarded", "off"])),
+            }
+        }
+        Ok(headers)
     }
 }
 
@@ -119,6 +126,14 @@ mod tests {
             .join(" "),
         };
         assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn headers_for_services() {
+        let both = UpstreamHeaders { request_id: true, forwarded: true };
+        assert_eq!(UpstreamHeaders::of("forwarded, X-Kong-Request-Id"), Ok(both));
+        assert_eq!(UpstreamHeaders::of("off"), Ok(UpstreamHeaders::default()));
+        assert!(UpstreamHeaders::of("forwarded, via").is_err_and(|reason| reason.contains("via")));
     }
 
     #[test]

@@ -172,7 +172,12 @@ settings! {
         /// - `X-Kong-Request-Id`: the identifier of the request
         headers: ResponseHeaders = "server_tokens, latency_tokens, X-Kong-Request-Id" => ResponseHeaders::of, Kong;
 
-        /// The headers that the gate adds to requests to a service: `X-Kong-Request-Id` or `off`.
+        /// The headers that the gate adds to requests to a service: a comma list, or `off`.
+        ///
+        /// - `X-Kong-Request-Id`: the identifier of the request
+        /// - `Forwarded`: who called, for which host, over what (RFC 7239), after what a trusted proxy says
+        ///
+        /// `X-Forwarded-*` and `X-Real-IP` are added in any case, as in Kong.
         headers_upstream: UpstreamHeaders = "X-Kong-Request-Id" => UpstreamHeaders::of, Kong;
 
         /// Whether a caller who sends `Kong-Debug: 1` is told which route and service matched: `on` or `off`.

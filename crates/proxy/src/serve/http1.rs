@@ -85,7 +85,7 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, http2_too: boo
         };
         match after {
             After::Stay => {}
-            After::Close => return,
+            After::Close => return close(&inbound).await,
             After::Linger => return linger(&inbound).await,
             After::Tunnel(service, idle) => {
                 let Some(caller) = Rc::into_inner(inbound) else { return };
@@ -132,6 +132,7 @@ impl Inbound {
             Length::NONE
         });
         self.body = Reader::new(length);
+        self.number += 1;
         self.awaits_continue = length != Length::NONE
             && request.as_ref().is_ok_and(|head| head.version == Version::HTTP_11 && awaits_continue(&head.headers));
         length != Length::NONE
@@ -279,12 +280,10 @@ async fn send(
         stays
     };
     let writer = BodyWriter::new(if length == Some(Length::Chunked) { Framing::Chunked } else { Framing::Plain });
-    send_body(inbound, &mut answer, writer, length.is_none(), asked.trailers).await.inspect_err(|_| {
-        if length == Some(Length::UntilClose) {
-            // An orderly end would be the end of the answer.
-            inbound.borrow().wire.break_off();
-        }
-    })?;
+    // Without a length an orderly end would be the end of the answer, also where the gate ends in the middle.
+    let mut unfinished = BreakOff { inbound, armed: length == Some(Length::UntilClose) };
+    send_body(inbound, &mut answer, writer, length.is_none(), asked.trailers).await?;
+    unfinished.armed = false;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         if let Body::Upstream(service) = std::mem::take(&mut answer.body)
             && let Some((service, idle)) = service.into_tunnel()
@@ -294,12 +293,29 @@ async fn send(
         return Ok(After::Close);
     }
     drop(answer);
-    if stays && skip_rest(inbound).await {
+    // A service that speaks HTTP/2 may still be taking the body: it must not read into the next request.
+    let read_by_nobody = Rc::strong_count(inbound) == 1;
+    if stays && read_by_nobody && skip_rest(inbound).await {
         return Ok(After::Stay);
     }
-    let inbound = inbound.borrow();
-    let sends_on = inbound.broken || !inbound.body.ended() || !inbound.wire.input.is_empty();
+    let mut inbound = inbound.borrow_mut();
+    inbound.number += 1;
+    let sends_on = !read_by_nobody || inbound.broken || !inbound.body.ended() || !inbound.wire.input.is_empty();
     Ok(if sends_on { After::Linger } else { After::Close })
+}
+
+/// Breaks a connection off when it is dropped while armed.
+struct BreakOff<'a> {
+    inbound: &'a RefCell<Inbound>,
+    armed: bool,
+}
+
+impl Drop for BreakOff<'_> {
+    fn drop(&mut self) {
+        if let (true, Ok(inbound)) = (self.armed, self.inbound.try_borrow()) {
+            inbound.wire.break_off();
+        }
+    }
 }
 
 /// How the end of an answer is marked; `None` for one that has no body, whatever its head says.
@@ -449,10 +465,11 @@ async fn linger(inbound: &RefCell<Inbound>) {
     poll_fn(|cx| {
         let wire = &mut inbound.borrow_mut().wire;
         if !shut {
-            shut = ready!(Pin::new(&mut *wire).poll_shutdown(cx)).is_ok();
-            if !shut {
-                return Poll::Ready(());
-            }
+            shut = match Pin::new(&mut *wire).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return wire.alarm.poll(deadline, cx),
+            };
         }
         loop {
             wire.input.clear();
@@ -461,6 +478,19 @@ async fn linger(inbound: &RefCell<Inbound>) {
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return wire.alarm.poll(deadline, cx),
             }
+        }
+    })
+    .await;
+}
+
+/// Ends a connection in good order: over TLS the caller can tell this end from one that somebody else made.
+async fn close(inbound: &RefCell<Inbound>) {
+    let deadline = Instant::now() + LINGER.1;
+    poll_fn(|cx| {
+        let wire = &mut inbound.borrow_mut().wire;
+        match Pin::new(&mut *wire).poll_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => wire.alarm.poll(deadline, cx),
         }
     })
     .await;

@@ -130,11 +130,19 @@ async fn accept(core: Rc<Core>, listener: Listener) {
     // may not know of them yet: the socket itself is asked.
     match socket.into_std() {
         Ok(socket) => {
-            while let Ok((stream, address)) = socket.accept() {
-                if stream.set_nonblocking(true).is_ok()
-                    && let Ok(stream) = TcpStream::from_std(stream)
-                {
-                    serve(stream, address, &mut connections);
+            loop {
+                match socket.accept() {
+                    Ok((stream, address)) => {
+                        if stream.set_nonblocking(true).is_ok()
+                            && let Ok(stream) = TcpStream::from_std(stream)
+                        {
+                            serve(stream, address, &mut connections);
+                        }
+                    }
+                    // One that has gone already says nothing of those behind it.
+                    Err(error)
+                        if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
+                    Err(_) => break,
                 }
             }
         }
@@ -150,8 +158,22 @@ fn peer(shared: &Shared, address: SocketAddr, port: u16, tls: bool) -> Peer {
 }
 
 async fn counted(core: Rc<Core>, stream: TcpStream, peer: Peer, http2: bool, stop: watch::Receiver<bool>) {
-    let shared = core.shared.clone();
-    shared.counters.active.fetch_add(1, Relaxed);
+    let _active = Active::new(core.shared.clone());
     connection::serve(core, stream, peer, http2, stop).await;
-    shared.counters.active.fetch_sub(1, Relaxed);
+}
+
+/// Counts a connection as long as it lasts, however it ends.
+struct Active(Arc<Shared>);
+
+impl Active {
+    fn new(shared: Arc<Shared>) -> Active {
+        shared.counters.active.fetch_add(1, Relaxed);
+        Active(shared)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.counters.active.fetch_sub(1, Relaxed);
+    }
 }

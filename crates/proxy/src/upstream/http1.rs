@@ -77,6 +77,10 @@ pub async fn call(
             };
             let bytes = link.wire.input.split_to(length).freeze();
             let parts = head::response(&bytes, LIMITS).map_err(UpstreamError::Malformed)?;
+            if parts.status == StatusCode::SWITCHING_PROTOCOLS && !sending.done {
+                // The rest of the request would become a part of the other protocol.
+                return Poll::Ready(Err(UpstreamError::Interim));
+            }
             if !parts.status.is_informational() || parts.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Ok(parts));
             }
@@ -298,6 +302,8 @@ impl Link {
     /// Whether the service still holds the connection open, and has said nothing unasked.
     pub fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        self.wire.poll_await(&mut cx).is_pending()
+        // Outside the runtime's budget: when that is used up, everything seems to be quiet.
+        let heard = tokio::task::unconstrained(poll_fn(|cx| self.wire.poll_await(cx)));
+        std::pin::pin!(heard).poll(&mut cx).is_pending()
     }
 }
