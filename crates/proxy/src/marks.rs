@@ -44,30 +44,40 @@ impl Marks {
         if shown.server && !headers.contains_key(SERVER_HEADER) {
             out.put(&SERVER_HEADER, SERVER.as_bytes());
         }
-        let mut number = |name, number| out.put(name, Digits::of(number).as_bytes());
-        match self.upstream_ms {
-            Some(upstream_ms) => {
-                if shown.upstream_latency {
-                    number(&UPSTREAM_LATENCY, upstream_ms);
-                }
-                if shown.proxy_latency {
-                    number(&PROXY_LATENCY, self.gate_ms);
-                }
-            }
-            None if shown.response_latency => number(&RESPONSE_LATENCY, self.gate_ms),
-            None => {}
-        }
-        if let (true, Some(status)) = (shown.upstream_status, self.upstream_status) {
-            number(&UPSTREAM_STATUS, status.as_u16().into());
+        for (name, number) in self.numbers() {
+            out.put(name, Digits::of(number).as_bytes());
         }
         if shown.request_id {
             out.put(&REQUEST_ID, self.id.as_str().as_bytes());
         }
     }
 
-    /// Whether a field of the answer is left to [`Marks::write`].
+    /// What is a number, with its name.
+    fn numbers(&self) -> impl Iterator<Item = (&'static HeaderName, u64)> {
+        let shown = self.shown;
+        let numbers = [
+            (&UPSTREAM_LATENCY, self.upstream_ms.filter(|_| shown.upstream_latency)),
+            (&PROXY_LATENCY, self.upstream_ms.filter(|_| shown.proxy_latency).map(|_| self.gate_ms)),
+            (&RESPONSE_LATENCY, Some(self.gate_ms).filter(|_| shown.response_latency && self.upstream_ms.is_none())),
+            (
+                &UPSTREAM_STATUS,
+                self.upstream_status.filter(|_| shown.upstream_status).map(|status| status.as_u16().into()),
+            ),
+        ];
+        numbers.into_iter().filter_map(|(name, number)| Some((name, number?)))
+    }
+
+    /// Whether a field of the answer gives way to one that [`Marks::write`] writes: a service may stand behind a
+    /// gate of this kind itself.
     pub fn replace(&self, name: &HeaderName) -> bool {
-        (*name == VIA && self.writes_via()) || (*name == REQUEST_ID && self.shown.request_id)
+        // The first letter alone lets most fields go at once.
+        match name.as_str().as_bytes().first() {
+            Some(b'v') => *name == VIA && self.writes_via(),
+            Some(b'x') => {
+                (*name == REQUEST_ID && self.shown.request_id) || self.numbers().any(|(ours, _)| ours == name)
+            }
+            _ => false,
+        }
     }
 
     fn writes_via(&self) -> bool {

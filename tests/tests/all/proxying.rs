@@ -158,3 +158,32 @@ fn a_service_that_is_down_is_a_502() {
     let gate = gate(&format!("http://{address}"));
     gate.get("/").expect_status(502);
 }
+
+/// A service may itself stand behind a gate of this kind: what that one says of itself is not said beside ours.
+#[test]
+fn what_another_gate_said_of_itself_is_replaced() {
+    const OURS: [&str; 4] =
+        ["X-Kong-Upstream-Latency", "X-Kong-Proxy-Latency", "X-Kong-Upstream-Status", "X-Kong-Request-Id"];
+    let origin = Origin::answering(|_| {
+        OURS.iter()
+            .fold(tests::Reply::new(200, "x"), |reply, name| reply.with(name, "of-another"))
+            .with("Via", "1.1 other")
+    });
+    let gate = Gate::with(format!(
+        "_format_version: \"3.0\"\nservices:\n- url: {}\n  routes:\n  - paths: [/]\n",
+        origin.url()
+    ))
+    .env("KONG_HEADERS", "server_tokens, latency_tokens, X-Kong-Upstream-Status, X-Kong-Request-Id")
+    .start();
+    let http2 = curl(&["--http2", "--insecure", &format!("https://{}/", gate.proxy_tls())]);
+    for answer in [gate.get("/"), http2] {
+        let values = |name: &str| -> Vec<String> {
+            let of = answer.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
+            of.map(|(_, value)| value.clone()).collect()
+        };
+        for name in OURS {
+            assert!(matches!(&values(name)[..], [one] if one != "of-another"), "{name}: {:?}", answer.fields);
+        }
+        assert_eq!(values("via"), ["1.1 other, 1.1 portcullis"]);
+    }
+}
