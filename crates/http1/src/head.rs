@@ -85,7 +85,7 @@ impl Scan {
 /// Whether bytes can be the beginning of a request. What is no HTTP at all, such as the greeting of TLS,
 /// need not be waited for.
 pub fn begins_request(bytes: &[u8]) -> bool {
-    bytes.first().is_none_or(|first| first.is_ascii_alphabetic() || is_token(*first))
+    bytes.first().is_none_or(|first| is_token(*first))
 }
 
 /// Reads the head of a request that [`Scan`] found the end of.

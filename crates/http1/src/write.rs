@@ -42,7 +42,7 @@ pub fn fields<'a>(out: &mut Vec<u8>, fields: impl IntoIterator<Item = (&'a Heade
 pub fn content_length(out: &mut Vec<u8>, length: u64) {
     out.reserve(40);
     out.extend_from_slice(b"content-length: ");
-    decimal(out, length);
+    out.extend_from_slice(Digits::of(length).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -69,20 +69,26 @@ pub fn last_chunk(out: &mut Vec<u8>, trailers: &HeaderMap) {
     end_of_head(out);
 }
 
-fn decimal(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let (mut at, mut left) = (digits.len(), number);
-    loop {
-        at -= 1;
-        if let Some(digit) = digits.get_mut(at) {
-            *digit = b'0' + u8::try_from(left % 10).unwrap_or(0);
+/// A number in decimal digits.
+pub struct Digits([u8; 20], usize);
+
+impl Digits {
+    pub fn of(mut number: u64) -> Digits {
+        let mut digits = Digits([b'0'; 20], 20);
+        while let Some(digit) = digits.1.checked_sub(1).and_then(|at| digits.0.get_mut(at)) {
+            *digit = b'0' + (number % 10) as u8;
+            digits.1 -= 1;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
         }
-        left /= 10;
-        if left == 0 {
-            break;
-        }
+        digits
     }
-    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.get(self.1..).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use http1::write;
 use net::wire::Wire;
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How the end of a body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct BodyWriter {
     /// The piece is a chunk, and the end of its line is still to be written.
     open_chunk: bool,
     ended: bool,
+    /// Since when nothing has gone out, and how many bytes had by then.
+    progress: (Option<Instant>, u64),
 }
 
 /// Up to this size the pieces of a body are copied behind each other, which costs less than writing twice.
@@ -31,7 +35,7 @@ const COPIED: usize = 16 * 1024;
 
 impl BodyWriter {
     pub fn new(framing: Framing) -> BodyWriter {
-        BodyWriter { framing, piece: Bytes::new(), open_chunk: false, ended: false }
+        BodyWriter { framing, piece: Bytes::new(), open_chunk: false, ended: false, progress: (None, 0) }
     }
 
     /// Whether what waits must go out before more is added.
@@ -79,6 +83,21 @@ impl BodyWriter {
             write::last_chunk(&mut wire.output, &HeaderMap::new());
         }
         self.ended = true;
+    }
+
+    /// Ready when nothing has gone out for `limit`, counted from the first time that this is asked.
+    pub fn poll_stuck(&mut self, wire: &mut Wire, limit: Duration, cx: &mut Context) -> Poll<()> {
+        let since = match self.progress {
+            (Some(since), written) if written == wire.written => since,
+            _ => Instant::now(),
+        };
+        self.progress = (Some(since), wire.written);
+        wire.alarm.poll(since + limit, cx)
+    }
+
+    /// From here on it is something else that is waited for.
+    pub fn wait_anew(&mut self) {
+        self.progress.0 = None;
     }
 
     /// Sends what was added.

@@ -22,28 +22,6 @@ impl Fields for HeaderMap {
     }
 }
 
-/// A number in decimal digits.
-pub struct Digits([u8; 20], usize);
-
-impl Digits {
-    pub fn of(mut number: u64) -> Digits {
-        let mut digits = Digits([b'0'; 20], 20);
-        while let Some(digit) = digits.1.checked_sub(1).and_then(|at| digits.0.get_mut(at)) {
-            *digit = b'0' + (number % 10) as u8;
-            digits.1 -= 1;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        digits
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        self.0.get(self.1..).unwrap_or_default()
-    }
-}
-
 /// Writes a field whose values become one line, with one more at its end.
 pub fn put_joined<'a>(
     out: &mut impl Fields,
@@ -58,16 +36,4 @@ pub fn put_joined<'a>(
     }
     line.extend_from_slice(last);
     out.put(name, &line);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_whole() {
-        for number in [0, 7, 10, 65_535, u64::MAX] {
-            assert_eq!(Digits::of(number).as_bytes(), number.to_string().as_bytes());
-        }
-    }
 }

@@ -38,10 +38,7 @@ pub fn leave_connection(headers: &mut HeaderMap, version: Version) -> Hop {
     let trailers = trailers
         .flat_map(|value| value.split(','))
         .any(|coding| coding.split(';').next().is_some_and(|coding| coding.trim().eq_ignore_ascii_case("trailers")));
-    for name in named.iter().filter(|name| !is_protected(name)) {
-        headers.remove(name.as_str());
-    }
-    remove_where(headers, is_hop_by_hop);
+    remove_connection(headers, &named);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -60,11 +57,29 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 /// Whether `Connection` names this option.
 pub fn connection_has(headers: &HeaderMap, option: &str) -> bool {
-    if !headers.contains_key(CONNECTION) {
-        return false;
+    headers.contains_key(CONNECTION) && options(headers).any(|name| name.eq_ignore_ascii_case(option))
+}
+
+/// Whether a connection stays open after a message (RFC 9112 section 9.3).
+pub fn stays_open(version: Version, headers: &HeaderMap) -> bool {
+    match version {
+        Version::HTTP_11 => !connection_has(headers, "close"),
+        _ => connection_has(headers, "keep-alive"),
     }
+}
+
+/// Every option that `Connection` names, as it was written.
+fn options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case(option))
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Removes what is for one connection alone, and what its `Connection` names beside that.
+fn remove_connection(headers: &mut HeaderMap, named: &[String]) {
+    for name in named.iter().filter(|name| !is_protected(name)) {
+        headers.remove(name.as_str());
+    }
+    remove_where(headers, is_hop_by_hop);
 }
 
 fn connection_options(headers: &HeaderMap) -> Vec<String> {
@@ -74,8 +89,7 @@ fn connection_options(headers: &HeaderMap) -> Vec<String> {
     {
         return Vec::new();
     }
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
+    options(headers).map(str::to_ascii_lowercase).collect()
 }
 
 fn is_protected(name: &str) -> bool {
@@ -100,10 +114,8 @@ fn is_protected(name: &str) -> bool {
 /// Takes out of a service's answer what was for its connection alone.
 pub fn leave_upstream_connection(head: &mut response::Parts) {
     if head.headers.keys().any(is_hop_by_hop) {
-        for name in connection_options(&head.headers).iter().filter(|name| !is_protected(name)) {
-            head.headers.remove(name.as_str());
-        }
-        remove_where(&mut head.headers, is_hop_by_hop);
+        let named = connection_options(&head.headers);
+        remove_connection(&mut head.headers, &named);
     }
     head.version = Version::HTTP_11;
 }

@@ -2,11 +2,12 @@
 
 use crate::conduct::{ResponseHeaders, SERVER};
 use crate::exchange::Exchange;
-use crate::fields::{Digits, Fields, put_joined};
+use crate::fields::{Fields, put_joined};
 use crate::forward::REQUEST_ID;
 use crate::request_id::RequestId;
 use http::header::{SERVER as SERVER_HEADER, VIA};
 use http::{HeaderMap, HeaderName, StatusCode};
+use http1::write::Digits;
 
 static UPSTREAM_LATENCY: HeaderName = HeaderName::from_static("x-kong-upstream-latency");
 static PROXY_LATENCY: HeaderName = HeaderName::from_static("x-kong-proxy-latency");

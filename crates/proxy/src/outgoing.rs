@@ -3,11 +3,12 @@
 use crate::answer::UpstreamError;
 use crate::destination::Destination;
 use crate::exchange::Exchange;
-use crate::fields::{Digits, Fields, put_joined};
+use crate::fields::{Fields, put_joined};
 use crate::forward::{Hop, REQUEST_ID};
 use crate::identity::header_value;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, VIA};
 use http::{HeaderName, HeaderValue, Method, Version};
+use http1::write::Digits;
 use std::net::IpAddr;
 
 static REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");

@@ -5,7 +5,7 @@ use super::{Answered, Core, Peer, http2};
 use crate::body::Body;
 use crate::body_writer::{BodyWriter, Framing};
 use crate::caller_body::{CallerBody, Inbound, awaits_continue};
-use crate::forward::connection_has;
+use crate::forward::{connection_has, stays_open};
 use crate::marks::Marks;
 use crate::tunnel;
 use ::http1::body::Reader;
@@ -85,7 +85,10 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, http2_too: boo
         };
         match after {
             After::Stay => {}
-            After::Close => return close(&inbound).await,
+            After::Close => {
+                close(&inbound, Instant::now() + LINGER.1).await;
+                return;
+            }
             After::Linger => return linger(&inbound).await,
             After::Tunnel(service, idle) => {
                 let Some(caller) = Rc::into_inner(inbound) else { return };
@@ -108,11 +111,7 @@ impl Asked {
         let Ok(head) = request else {
             return Asked { method: Method::GET, version: Version::HTTP_11, stays: false, trailers: false };
         };
-        // RFC 9112 section 9.3.
-        let stays = match head.version {
-            Version::HTTP_11 => !connection_has(&head.headers, "close"),
-            _ => connection_has(&head.headers, "keep-alive"),
-        };
+        let stays = stays_open(head.version, &head.headers);
         let trailers = head.headers.get(TE).is_some_and(|te| te.as_bytes() == b"trailers");
         Asked { method: head.method.clone(), version: head.version, stays, trailers }
     }
@@ -374,13 +373,14 @@ async fn send_body(
     trailers: bool,
 ) -> io::Result<()> {
     let mut ended = bodiless;
-    let mut patience = Patience::default();
+    let too_long = |stuck: Poll<()>| stuck.map(|()| Err(io::ErrorKind::TimedOut.into()));
     poll_fn(|cx| {
         loop {
             let mut connection = inbound.borrow_mut();
             if ended || writer.is_full(&connection.wire) {
-                let Poll::Ready(sent) = writer.poll_send(&mut connection.wire, cx) else {
-                    return patience.poll(&mut connection, cx);
+                let Inbound { wire, limits, .. } = &mut *connection;
+                let Poll::Ready(sent) = writer.poll_send(wire, cx) else {
+                    return too_long(writer.poll_stuck(wire, limits.send_timeout, cx));
                 };
                 sent?;
                 if ended {
@@ -405,9 +405,10 @@ async fn send_body(
                     return Poll::Ready(Err(io::Error::other(error)));
                 }
                 Poll::Pending => {
-                    match writer.poll_send(&mut connection.wire, cx) {
+                    let Inbound { wire, limits, .. } = &mut *connection;
+                    match writer.poll_send(wire, cx) {
                         Poll::Ready(sent) => sent?,
-                        Poll::Pending => return patience.poll(&mut connection, cx),
+                        Poll::Pending => return too_long(writer.poll_stuck(wire, limits.send_timeout, cx)),
                     }
                     ready!(connection.poll_gone(cx));
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -416,25 +417,6 @@ async fn send_body(
         }
     })
     .await
-}
-
-/// For a caller who takes nothing of its answer.
-#[derive(Default)]
-struct Patience {
-    since: Option<Instant>,
-    written: u64,
-}
-
-impl Patience {
-    fn poll(&mut self, inbound: &mut Inbound, cx: &mut Context) -> Poll<io::Result<()>> {
-        let Inbound { wire, limits, .. } = inbound;
-        let since = match self.since {
-            Some(since) if self.written == wire.written => since,
-            _ => Instant::now(),
-        };
-        (self.since, self.written) = (Some(since), wire.written);
-        wire.alarm.poll(since + limits.send_timeout, cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
 }
 
 /// Reads the rest of a body that nobody wants, so that the next request can follow; whether that worked.
@@ -461,16 +443,12 @@ async fn skip_rest(inbound: &RefCell<Inbound>) -> bool {
 /// an abrupt end could take the answer with it.
 async fn linger(inbound: &RefCell<Inbound>) {
     let deadline = Instant::now() + LINGER.1;
-    let (mut shut, mut left) = (false, LINGER.0);
+    if !close(inbound, deadline).await {
+        return;
+    }
+    let mut left = LINGER.0;
     poll_fn(|cx| {
         let wire = &mut inbound.borrow_mut().wire;
-        if !shut {
-            shut = match Pin::new(&mut *wire).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return wire.alarm.poll(deadline, cx),
-            };
-        }
         loop {
             wire.input.clear();
             match wire.poll_await(cx) {
@@ -483,17 +461,17 @@ async fn linger(inbound: &RefCell<Inbound>) {
     .await;
 }
 
-/// Ends a connection in good order: over TLS the caller can tell this end from one that somebody else made.
-async fn close(inbound: &RefCell<Inbound>) {
-    let deadline = Instant::now() + LINGER.1;
+/// Ends our side of a connection in good order; whether that worked in time. Over TLS the caller can tell this
+/// end from one that somebody else made.
+async fn close(inbound: &RefCell<Inbound>, deadline: Instant) -> bool {
     poll_fn(|cx| {
         let wire = &mut inbound.borrow_mut().wire;
         match Pin::new(&mut *wire).poll_shutdown(cx) {
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => wire.alarm.poll(deadline, cx),
+            Poll::Ready(shut) => Poll::Ready(shut.is_ok()),
+            Poll::Pending => wire.alarm.poll(deadline, cx).map(|()| false),
         }
     })
-    .await;
+    .await
 }
 
 /// A caller that speaks HTTP/2 without having been asked to by ALPN: with prior knowledge.

@@ -4,11 +4,11 @@ use super::{Limits, NoAnswer};
 use crate::answer::UpstreamError;
 use crate::body::{Body, BodyError};
 use crate::body_writer::{BodyWriter, Framing};
-use crate::forward::connection_has;
+use crate::forward::stays_open;
 use crate::outgoing::Outgoing;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, UPGRADE};
-use http::{StatusCode, Version, response};
+use http::{StatusCode, response};
 use http_body::{Body as _, Frame};
 use http1::body::{AtClose, Next, Reader};
 use http1::framing::{self, Length};
@@ -109,20 +109,11 @@ pub async fn call(
             return Err((answer, Body::Lost));
         }
     };
-    let keep = length != Length::UntilClose && stays_open(&parts);
+    let keep = length != Length::UntilClose && stays_open(parts.version, &parts.headers);
     let sending = if sending.done { None } else { Some(sending) };
     let (reader, read_timeout) = (Reader::new(length), limits.read);
     let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     Ok((parts, AnswerBody { link, reader, sending, keep, read_timeout, since: None, switched }))
-}
-
-/// Whether a service keeps the connection open after its answer (RFC 9112 section 9.3).
-fn stays_open(parts: &response::Parts) -> bool {
-    let says = |option| connection_has(&parts.headers, option);
-    match parts.version {
-        Version::HTTP_11 => !says("close"),
-        _ => says("keep-alive"),
-    }
 }
 
 /// A request on its way out.
@@ -137,16 +128,13 @@ struct Sending {
     /// The service takes nothing any more.
     refused: bool,
     waits_for_caller: bool,
-    /// When the last byte went out, and how many had by then.
-    progress: (Option<Instant>, u64),
 }
 
 impl Sending {
     fn new(body: Body, wire: &mut Wire, outgoing: &Outgoing) -> Sending {
         let spare = if let Body::Full(bytes) = &body { Some(bytes.clone()) } else { None };
         let writer = BodyWriter::new(write_head(&mut wire.output, outgoing, &body));
-        let progress = (None, wire.written);
-        Sending { body, writer, spare, begun: false, done: false, refused: false, waits_for_caller: false, progress }
+        Sending { body, writer, spare, begun: false, done: false, refused: false, waits_for_caller: false }
     }
 
     /// Sends as much as there is. Its error is one of the caller's body.
@@ -165,10 +153,9 @@ impl Sending {
                 Poll::Ready(None) => {
                     self.body = Body::Empty;
                     self.writer.end(wire);
-                    self.writer = BodyWriter::new(Framing::Plain);
                     self.refused = ready!(self.writer.poll_send(wire, cx)).is_err();
                     self.done = !self.refused;
-                    self.progress.0 = None;
+                    self.writer.wait_anew();
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(UpstreamError::of_caller(&error))),
                 Poll::Pending => {
@@ -187,16 +174,11 @@ impl Sending {
         if self.waits_for_caller && !self.done {
             return Poll::Pending;
         }
-        let since = match self.progress {
-            (Some(since), written) if written == wire.written => since,
-            _ => Instant::now(),
-        };
-        self.progress = (Some(since), wire.written);
         let (limit, error) = match self.done || self.refused {
             true => (limits.read, UpstreamError::ReadTimeout),
             false => (limits.write, UpstreamError::WriteTimeout),
         };
-        wire.alarm.poll(since + limit, cx).map(|()| error)
+        self.writer.poll_stuck(wire, limit, cx).map(|()| error)
     }
 
     /// The body, for another attempt.
