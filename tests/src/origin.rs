@@ -8,11 +8,12 @@ use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 pub struct Origin {
     address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 /// One request as it arrived.
@@ -52,7 +53,12 @@ impl Origin {
 
     /// Answers as told. The script may block: each connection has a thread of its own.
     pub fn answering(script: impl Fn(&Recorded) -> Reply + Send + Sync + 'static) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Origin::at("127.0.0.1:0", script)
+    }
+
+    /// The same at an address of this machine.
+    pub fn at(address: &str, script: impl Fn(&Recorded) -> Reply + Send + Sync + 'static) -> Origin {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Box::new(script),
@@ -61,8 +67,8 @@ impl Origin {
             stopped: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
-        thread::spawn(move || accept(&listener, &accepting));
-        Origin { address, shared }
+        let accepting = thread::spawn(move || accept(&listener, &accepting));
+        Origin { address, shared, accepting: Some(accepting) }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -97,6 +103,8 @@ impl Drop for Origin {
         self.shared.stopped.store(true, Ordering::SeqCst);
         // One connection more makes `accept` look at the flag.
         let _ = TcpStream::connect(self.address);
+        // From here on connections are refused.
+        let _ = self.accepting.take().map(JoinHandle::join);
         for connection in self.shared.connections.lock().unwrap().drain(..) {
             let _ = connection.shutdown(Shutdown::Both);
         }

@@ -8,8 +8,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Which package brings a program, for the message when it is missing.
-const PACKAGES: &[(&str, &str)] =
-    &[("curl", "curl"), ("openssl", "openssl"), ("nginx", "nginx-light"), ("python3", "python3"), ("sh", "dash")];
+const PACKAGES: &[(&str, &str)] = &[
+    ("curl", "curl"),
+    ("dnsmasq", "dnsmasq-base"),
+    ("openssl", "openssl"),
+    ("nginx", "nginx-light"),
+    ("python3", "python3"),
+    ("sh", "dash"),
+];
 
 #[derive(Debug)]
 pub struct Process {

@@ -21,6 +21,8 @@ mod instruments;
 mod kong_cases;
 #[path = "all/limits.rs"]
 mod limits;
+#[path = "all/names.rs"]
+mod names;
 #[path = "all/proxying.rs"]
 mod proxying;
 #[path = "all/start.rs"]

@@ -1,132 +1,217 @@
-//! Host names to addresses, with a short memory shared by all workers.
+//! Host names to addresses. What was found is remembered for as long as DNS allows, for all workers.
 
+use arc_swap::ArcSwap;
+use resolver::{Found, NotFound, Resolver};
 use std::collections::HashMap;
-use std::future::Future;
-use std::io;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
 
-use tokio::sync::OnceCell;
+mod resolver;
+mod settings;
 
-/// How long an answer is used. The system resolver does not tell the TTL of a record, so this is short.
-const FOUND_FOR: Duration = Duration::from_secs(5);
-/// How long a failure is believed; enough that a dead name does not cost a lookup for each request.
-const FAILED_FOR: Duration = Duration::from_secs(1);
-/// Upper bound of names remembered: names come from configuration, but a plugin may choose them.
-const MAX_NAMES: usize = 1024;
+pub use resolver::Place;
+pub use settings::{Order, Settings};
 
-/// The addresses of a name in the resolver's order, at least one; or why there are none.
-pub(crate) type Answer = Result<Arc<[IpAddr]>, Arc<str>>;
+/// The places of a name, at least one, the preferred ones first; or why there are none.
+pub type Answer = Result<Arc<[Place]>, Arc<str>>;
 
-/// Names looked up lately. The lock is held for a map access, never while waiting.
+/// The memory for names, and who is asked.
+pub struct Names {
+    /// Where questions are asked: whoever wants to know may be gone before the answer comes.
+    runtime: Handle,
+    resolver: ArcSwap<Resolver>,
+    /// Counts the resolvers: what an earlier one found is looked up again.
+    epoch: AtomicU64,
+    /// The lock is held for a map access, never while waiting.
+    slots: Mutex<HashMap<Box<str>, Arc<Slot>>>,
+}
+
+/// What is to be believed of a name.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub answer: Answer,
+    /// When to ask again.
+    pub until: Instant,
+}
+
+/// One name.
 #[derive(Default)]
-pub(crate) struct Names {
-    recent: Mutex<HashMap<Box<str>, Slot>>,
+struct Slot {
+    memory: Mutex<Option<Memory>>,
+    /// Held by the one who asks; the others wait for it, or use what is known.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Filled by the first who asks; the others who ask meanwhile wait for it. Should the first give up
-/// (its deadline passed), one of the others takes over.
-type Slot = Arc<OnceCell<Known>>;
-
-struct Known {
+#[derive(Clone)]
+struct Memory {
     answer: Answer,
-    until: Instant,
+    /// The record type that gave the answer.
+    by: Option<settings::Kind>,
+    epoch: u64,
+    since: Instant,
+    fresh_until: Instant,
+    /// Until then it is used while, and should, the name not be found anew.
+    stale_until: Instant,
+    /// The last attempt to renew it failed.
+    failing: bool,
 }
+
+/// Whoever uses what is stale looks again after this time whether something newer has come.
+const RECHECK: Duration = Duration::from_millis(200);
+/// The shortest life of an answer. Some servers give none, and would be asked for each request.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 impl Names {
-    /// Looks up a name, or remembers it.
-    pub(crate) async fn addresses(&self, host: &str) -> Answer {
-        let lookup = || async { Ok(tokio::net::lookup_host((host, 0)).await?.map(|addr| addr.ip()).collect()) };
-        self.addresses_by(host, Instant::now(), lookup).await
+    /// `runtime` must run for as long as names are looked up.
+    pub fn new(settings: Settings, runtime: Handle) -> Result<Arc<Names>, String> {
+        let resolver = ArcSwap::from_pointee(Resolver::new(settings)?);
+        Ok(Arc::new(Names { runtime, resolver, epoch: AtomicU64::new(0), slots: Mutex::default() }))
     }
 
-    async fn addresses_by<F>(&self, host: &str, now: Instant, lookup: impl FnOnce() -> F) -> Answer
-    where
-        F: Future<Output = io::Result<Vec<IpAddr>>>,
-    {
-        let slot = self.slot(host, now);
-        let fill = || async {
-            let answer = match lookup().await {
-                Ok(found) if found.is_empty() => Err(Arc::from("the name has no address")),
-                Ok(found) => Ok(found.into()),
-                Err(error) => Err(error.to_string().into()),
-            };
-            let keep = if answer.is_ok() { FOUND_FOR } else { FAILED_FOR };
-            Known { answer, until: now + keep }
-        };
-        slot.get_or_init(fill).await.answer.clone()
+    /// Goes by other settings from here on, and reads `resolv.conf` and the hosts file again. Each name is
+    /// looked up anew; what is known is used until that has been done.
+    pub fn configure(&self, settings: Settings) -> Result<(), String> {
+        self.resolver.store(Arc::new(Resolver::new(settings)?));
+        self.epoch.fetch_add(1, Relaxed);
+        Ok(())
     }
 
-    fn slot(&self, host: &str, now: Instant) -> Slot {
-        let usable = |slot: &Slot| slot.get().is_none_or(|known| now < known.until);
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = recent.get(host).filter(|slot| usable(slot)) {
-            return Arc::clone(slot);
+    /// Changes with the settings: who has kept an answer for itself must ask again.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Relaxed)
+    }
+
+    /// Looks up a name, or remembers it. Nobody waits for an answer as long as an older one can be used.
+    pub async fn look_up(self: &Arc<Names>, host: &str) -> Known {
+        let began = Instant::now();
+        let slot = self.slot(host);
+        if let Some(known) = self.remembered(host, &slot, began) {
+            return known;
         }
-        if recent.len() >= MAX_NAMES {
-            recent.retain(|_, slot| usable(slot));
-            if recent.len() >= MAX_NAMES {
-                recent.clear();
+        let turn = slot.asking.clone().lock_owned().await;
+        let answered_meanwhile = slot.lock().as_ref().filter(|memory| memory.since >= began).map(Memory::fresh);
+        if let Some(known) = answered_meanwhile {
+            return known;
+        }
+        let asked = self.runtime.spawn(self.clone().ask(host.into(), slot, turn)).await;
+        asked.unwrap_or_else(|_| Known { answer: Err("the gate is stopping".into()), until: Instant::now() })
+    }
+
+    fn remembered(self: &Arc<Names>, host: &str, slot: &Arc<Slot>, now: Instant) -> Option<Known> {
+        let memory = slot.lock();
+        let memory = memory.as_ref()?;
+        let current = memory.epoch == self.epoch();
+        if current && now < memory.fresh_until {
+            return Some(memory.fresh());
+        }
+        if memory.answer.is_err() || now >= memory.stale_until {
+            return None;
+        }
+        if let Ok(turn) = slot.asking.clone().try_lock_owned() {
+            self.runtime.spawn(self.clone().ask(host.into(), slot.clone(), turn));
+        }
+        Some(Known { answer: memory.answer.clone(), until: now + RECHECK })
+    }
+
+    async fn ask(self: Arc<Names>, host: Box<str>, slot: Arc<Slot>, _turn: OwnedMutexGuard<()>) -> Known {
+        let (epoch, resolver) = (self.epoch(), self.resolver.load_full());
+        let before = slot.lock().clone();
+        let outcome = resolver.find(&host, before.as_ref().and_then(|memory| memory.by)).await;
+        let memory = Memory::of(&host, outcome, before, resolver.settings(), epoch);
+        let known = memory.fresh();
+        *slot.lock() = Some(memory);
+        known
+    }
+
+    fn slot(&self, host: &str) -> Arc<Slot> {
+        let limit = self.resolver.load().settings().cache_size;
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(host) {
+            return slot.clone();
+        }
+        if slots.len() >= limit {
+            let now = Instant::now();
+            slots.retain(|_, slot| slot.lock().as_ref().is_some_and(|memory| now < memory.fresh_until));
+            if slots.len() >= limit {
+                slots.clear();
             }
         }
-        let slot = Slot::default();
-        recent.insert(host.into(), Arc::clone(&slot));
-        slot
+        slots.entry(host.into()).or_default().clone()
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Option<Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    /// What to remember of a lookup, and of what was known `before`.
+    fn of(
+        host: &str,
+        outcome: Result<Found, NotFound>,
+        before: Option<Memory>,
+        settings: &Settings,
+        epoch: u64,
+    ) -> Memory {
+        let since = Instant::now();
+        let failed = |reason: String, believed: Duration| {
+            let until = since + believed;
+            let answer = Err(reason.into());
+            Memory { answer, by: None, epoch, since, fresh_until: until, stale_until: until, failing: false }
+        };
+        match outcome {
+            Ok(Found { places, ttl, by }) => {
+                let fresh_until = since + settings.valid_ttl.unwrap_or(ttl).max(SHORTEST);
+                let stale_until = fresh_until + settings.stale_ttl;
+                Memory { answer: Ok(places), by: Some(by), epoch, since, fresh_until, stale_until, failing: false }
+            }
+            Err(NotFound::Nowhere(reason)) => failed(reason, settings.not_found_ttl),
+            Err(NotFound::Failed(reason)) => match before {
+                Some(memory) if memory.answer.is_ok() && since < memory.stale_until => {
+                    if !memory.failing {
+                        tracing::warn!(host, "a name could not be looked up anew, its last addresses stand: {reason}");
+                    }
+                    Memory { epoch, since, fresh_until: since + settings.error_ttl, failing: true, ..memory }
+                }
+                _ => failed(reason, settings.error_ttl),
+            },
+        }
+    }
+
+    fn fresh(&self) -> Known {
+        Known { answer: self.answer.clone(), until: self.fresh_until }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
-
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn found() -> io::Result<Vec<IpAddr>> {
-        Ok(vec![HERE])
-    }
 
     #[tokio::test]
-    async fn remembers_success_longer_than_failure() {
-        async fn check(outcome: fn() -> io::Result<Vec<IpAddr>>, after_ms: u64, expect_lookups: u32) {
-            let (names, start, lookups) = (Names::default(), Instant::now(), Cell::new(0));
-            for now in [start, start + Duration::from_millis(after_ms)] {
-                let answer = names.addresses_by("a.test", now, || async {
-                    lookups.set(lookups.get() + 1);
-                    outcome()
-                });
-                assert_eq!(answer.await.is_ok(), outcome().is_ok_and(|found| !found.is_empty()));
-            }
-            assert_eq!(lookups.get(), expect_lookups, "{after_ms} ms");
+    async fn the_memory_is_bounded() {
+        let settings = Settings { cache_size: 8, ..Settings::default() };
+        let names = Names::new(settings, Handle::current()).unwrap();
+        for number in 0..100 {
+            // RFC 6761: answered without a server.
+            let known = names.look_up(&format!("{number}.invalid")).await;
+            assert!(known.answer.is_err());
+            assert!(names.slots.lock().unwrap().len() <= 8);
         }
-        check(found, 4999, 1).await;
-        check(found, 5000, 2).await;
-        check(|| Err(io::Error::other("no such name")), 999, 1).await;
-        check(|| Err(io::Error::other("no such name")), 1000, 2).await;
-        check(|| Ok(Vec::new()), 999, 1).await;
     }
 
     #[tokio::test]
-    async fn many_who_ask_at_once_cause_one_lookup() {
-        let (names, now, lookups) = (Names::default(), Instant::now(), Cell::new(0));
-        let ask = || {
-            names.addresses_by("a.test", now, || async {
-                lookups.set(lookups.get() + 1);
-                tokio::task::yield_now().await;
-                found()
-            })
+    async fn a_failure_is_forgotten_earlier_than_an_absence() {
+        let settings = Settings::default();
+        let until = |outcome| {
+            let memory = Memory::of("a.test", Err(outcome), None, &settings, 0);
+            (memory.fresh_until - memory.since).as_secs()
         };
-        let (first, second) = tokio::join!(ask(), ask());
-        assert_eq!((first.unwrap()[0], second.unwrap()[0], lookups.get()), (HERE, HERE, 1));
-    }
-
-    #[tokio::test]
-    async fn does_not_grow_without_end() {
-        let (names, now) = (Names::default(), Instant::now());
-        for number in 0..MAX_NAMES * 2 + 1 {
-            let _ = names.addresses_by(&number.to_string(), now, || async { found() }).await;
-        }
-        assert!(names.recent.lock().unwrap().len() <= MAX_NAMES);
+        assert_eq!(until(NotFound::Nowhere(String::new())), 30);
+        assert_eq!(until(NotFound::Failed(String::new())), 1);
     }
 }

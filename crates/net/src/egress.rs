@@ -13,13 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::dns::Names;
-
-/// Makes connections; one for all workers, so that they share what they know of names.
-#[derive(Default)]
-pub struct Egress {
-    names: Names,
-}
+use crate::dns::{Names, Place};
 
 /// Why there is no connection. In every case nothing of the request was sent, so it may be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -98,30 +92,29 @@ pub enum ConnectError {
     },
 }
 
-impl Egress {
-    /// Connects to `host` (a DNS name or an IP address, IPv6 with or without brackets) by `deadline`.
-    ///
-    /// The addresses of a name are tried in the resolver's order. Each gets an equal share of the time
-    /// that is left, so that one which never answers leaves time for the next.
-    pub async fn connect(&self, host: &str, port: u16, deadline: Instant) -> Result<TcpStream, ConnectError> {
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if let Ok(ip) = bare.parse::<IpAddr>() {
-            return attempt((ip, port).into(), deadline).await;
-        }
-        let unresolved = |reason| ConnectError::Name { host: host.to_owned(), reason };
-        let answer = by(deadline, self.names.addresses(host)).await;
-        let found = answer.unwrap_or_else(|| Err("no answer within connect_timeout".into())).map_err(unresolved)?;
-        let mut failure = None;
-        for (index, ip) in found.iter().enumerate() {
-            let share = deadline.saturating_duration_since(Instant::now()) / share_of(found.len() - index);
-            match attempt((*ip, port).into(), Instant::now() + share).await {
-                Ok(stream) => return Ok(stream),
-                Err(error @ ConnectError::Exhausted { .. }) => return Err(error),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(|| unresolved("the name has no address".into())))
+/// Looks up a host by `deadline`: a DNS name or an IP address (IPv6 with or without brackets).
+pub async fn look_up(names: &Arc<Names>, host: &str, deadline: Instant) -> Result<(Arc<[Place]>, Until), ConnectError> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        return Ok((Arc::new([Place::of(ip)]), None));
     }
+    let failed = |reason| ConnectError::Name { host: host.to_owned(), reason };
+    let known = by(deadline, names.look_up(host)).await;
+    let known = known.ok_or_else(|| failed("no answer within connect_timeout".into()))?;
+    Ok((known.answer.map_err(failed)?, Some(known.until.into())))
+}
+
+/// When a name must be looked up again; an address never.
+pub type Until = Option<Instant>;
+
+/// Connects to an address by `deadline`.
+pub async fn connect(addr: SocketAddr, deadline: Instant) -> Result<TcpStream, ConnectError> {
+    let connected = match by(deadline, TcpStream::connect(addr)).await {
+        None => return Err(ConnectError::Timeout { addr }),
+        Some(connected) => connected,
+    };
+    // Requests are written whole: waiting for more to send (Nagle) only adds delay.
+    connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)).map_err(|source| classify(addr, source))
 }
 
 /// Speaks TLS over a connection by `deadline`. `server_name` is what the certificate must be for.
@@ -146,15 +139,6 @@ where
             None => ConnectError::Tls { name: name(), source },
         }),
     }
-}
-
-async fn attempt(addr: SocketAddr, deadline: Instant) -> Result<TcpStream, ConnectError> {
-    let connected = match by(deadline, TcpStream::connect(addr)).await {
-        None => return Err(ConnectError::Timeout { addr }),
-        Some(connected) => connected,
-    };
-    // Requests are written whole: waiting for more to send (Nagle) only adds delay.
-    connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)).map_err(|source| classify(addr, source))
 }
 
 fn classify(addr: SocketAddr, source: io::Error) -> ConnectError {
@@ -189,16 +173,14 @@ async fn by<F: Future>(deadline: Instant, work: F) -> Option<F::Output> {
     timeout_at(deadline, work).await.ok()
 }
 
-fn share_of(addresses: usize) -> u32 {
-    u32::try_from(addresses).unwrap_or(u32::MAX).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns;
     use crate::handshake::{Issuer, server, trusting};
     use std::time::Duration;
     use tokio::net::TcpListener;
+    use tokio::runtime::Handle;
     use tokio_rustls::TlsAcceptor;
 
     fn soon() -> Instant {
@@ -206,7 +188,12 @@ mod tests {
     }
 
     async fn check(host: &str, port: u16, deadline: Instant, expect: &str) {
-        let outcome = match Egress::default().connect(host, port, deadline).await {
+        let names = Names::new(dns::Settings::default(), Handle::current()).unwrap();
+        let connected = async {
+            let (places, _) = look_up(&names, host, deadline).await?;
+            connect((places[0].ip, port).into(), deadline).await
+        };
+        let outcome = match connected.await {
             Ok(stream) => format!("connected, nodelay {}", stream.nodelay().unwrap()),
             Err(error) => error.to_string(),
         };
@@ -218,7 +205,6 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         check("127.0.0.1", port, soon(), "connected, nodelay true").await;
-        // `::1` may come first, where nobody listens: the next address must be tried.
         check("localhost", port, soon(), "connected, nodelay true").await;
     }
 

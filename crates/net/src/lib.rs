@@ -9,7 +9,7 @@
 pub mod accept;
 pub mod alarm;
 pub mod certificate;
-mod dns;
+pub mod dns;
 pub mod egress;
 pub mod forwarded;
 pub mod handover;

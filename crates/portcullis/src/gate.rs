@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use model::document::Node;
 use model::vault::Vaults;
 use model::{Configuration, Invalid, declarative};
+use net::dns::Names;
 use net::listen::Listen;
 use proxy::plan::{Plan, Workshop};
 use proxy::serve::{Counters, Shared};
@@ -29,6 +30,7 @@ pub struct Gate {
     sources: Sources,
     data: DataDir,
     shown: ArcSwap<Value>,
+    names: Arc<Names>,
     hostname: String,
     node_id: Uuid,
     /// Its lock lets one change happen at a time; the last one wins.
@@ -60,7 +62,7 @@ struct State {
 
 impl Gate {
     /// A gate with its first configuration, or every violation in words.
-    pub fn new(settings: Settings, sources: Sources, data: DataDir) -> Result<Gate, Vec<String>> {
+    pub fn new(settings: Settings, sources: Sources, data: DataDir, names: Arc<Names>) -> Result<Gate, Vec<String>> {
         let one = |error: String| vec![error];
         let workshop = parts::workshop(&settings, &data, Arc::default()).map_err(one)?;
         let log = parts::access_log(&settings).map_err(one)?;
@@ -83,6 +85,7 @@ impl Gate {
             sources,
             data,
             shown: ArcSwap::from_pointee(parts::shown(&settings)),
+            names,
             hostname: hostname(),
             node_id: Uuid::new_v4(),
             state: Mutex::new(State { settings, workshop, posted: false }),
@@ -133,6 +136,7 @@ impl Gate {
         // Both are opened before anything is changed.
         let callers = prepare(&self.callers, &settings.proxy_listen).map_err(one)?;
         let operators = prepare(&self.operators, &settings.admin_listen).map_err(one)?;
+        self.names.configure(parts::dns(&settings)).map_err(one)?;
         let later = parts::later(&state.settings, &settings);
         self.shared.conduct.store(Arc::new(conduct::of(&settings)));
         self.shown.store(Arc::new(parts::shown(&settings)));

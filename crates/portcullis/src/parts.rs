@@ -4,6 +4,7 @@ use crate::data_dir::DataDir;
 use crate::settings::Settings;
 use crate::settings::access_log::AccessLog as Sink;
 use crate::settings::words::AccessLogFormat;
+use net::dns;
 use net::listen::Listen;
 use net::upstream_tls::UpstreamTls;
 use proxy::access_log::{AccessLog, Format};
@@ -30,6 +31,20 @@ pub fn workshop(settings: &Settings, data: &DataDir, upstream_tls: Arc<UpstreamT
         upstream_tls,
         authorities: authorities(settings)?,
     })
+}
+
+/// How the names of services are looked up.
+pub fn dns(settings: &Settings) -> dns::Settings {
+    dns::Settings {
+        servers: settings.dns_resolver.clone(),
+        hosts_file: settings.dns_hostsfile.clone(),
+        order: settings.dns_order.clone(),
+        valid_ttl: settings.dns_valid_ttl,
+        stale_ttl: settings.dns_stale_ttl,
+        not_found_ttl: settings.dns_not_found_ttl,
+        error_ttl: settings.dns_error_ttl,
+        cache_size: usize::try_from(settings.dns_cache_size.get()).unwrap_or(usize::MAX),
+    }
 }
 
 /// What the Admin API shows of the settings: no secrets.

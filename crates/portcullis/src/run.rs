@@ -7,9 +7,9 @@ use crate::gate::{self, Gate, Sources};
 use crate::listeners::{Inherited, Listeners};
 use crate::settings::{ADMIN_TOKEN_FILE, Settings, environment};
 use crate::successor::{self, FLAG};
-use crate::{logging, report};
+use crate::{logging, parts, report};
 use admin::{Admin, Token};
-use net::egress::Egress;
+use net::dns::Names;
 use net::listen::Listen;
 use net::mount;
 use proxy::serve::Worker;
@@ -100,15 +100,15 @@ fn serve(settings: Settings, sources: Sources, data: &DataDir, way: Way) -> Resu
     let token = Token::new(&token).ok_or_else(|| one("the token of the Admin API is empty".to_owned()))?;
     let (cores, watch_files) = (settings.workers.count().get(), settings.watch_files);
     let announcement = Announcement::of(&settings);
-    let gate = Arc::new(Gate::new(settings, sources, data.clone())?);
-
-    let (stop, stopped) = watch::channel(false);
-    let egress = Arc::new(Egress::default());
-    let workers = (0..cores).map(|index| Worker::start(index, gate.shared.clone(), egress.clone(), stopped.clone()));
-    let workers: io::Result<Vec<Worker>> = workers.collect();
-    let workers = workers.map_err(|error| one(format!("a worker cannot be started: {error}")))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| one(error.to_string()))?;
+    let names = Names::new(parts::dns(&settings), runtime.handle().clone()).map_err(one)?;
+    let gate = Arc::new(Gate::new(settings, sources, data.clone(), names.clone())?);
+
+    let (stop, stopped) = watch::channel(false);
+    let workers = (0..cores).map(|index| Worker::start(index, gate.shared.clone(), names.clone(), stopped.clone()));
+    let workers: io::Result<Vec<Worker>> = workers.collect();
+    let workers = workers.map_err(|error| one(format!("a worker cannot be started: {error}")))?;
     let callers = for_callers(&workers);
     let operators = for_operators(&gate, token, runtime.handle().clone());
     let result = runtime.block_on(async {

@@ -3,11 +3,11 @@
 use crate::destination::{self, Destination};
 use crate::exchange::Exchange;
 use crate::query;
+use crate::weighted::{self, Turns};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 use model::upstream::{Algorithm, HashOn, Upstream};
 use net::ClientConfig;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -20,9 +20,7 @@ pub struct Balancer {
     cookie_path: String,
     /// Where round robin stands.
     turn: AtomicU64,
-    total_weight: u64,
-    /// Coprime to the total weight, so that stepping by it visits every share once before any twice.
-    stride: u64,
+    turns: Turns,
 }
 
 /// Where a target is, and its share of the requests.
@@ -45,6 +43,8 @@ pub struct Target {
 /// The target chosen for a request.
 pub struct Choice {
     pub target: Arc<Target>,
+    /// Where the choice follows from a hash, the address behind the target's name does too.
+    pub hash: Option<u64>,
     /// The cookie that will bring the caller back here.
     pub set_cookie: Option<HeaderValue>,
 }
@@ -73,7 +73,7 @@ impl Balancer {
             Arc::new(Target { destination, weight: *weight, active, latency_us })
         };
         let targets: Vec<Arc<Target>> = targets.iter().filter(|address| address.weight > 0).map(target).collect();
-        let total_weight = targets.iter().map(|target| u64::from(target.weight)).sum();
+        let turns = Turns::new(weights(&targets));
         let hash_on = upstream.hash_on.unwrap_or(HashOn::None);
         // Hashing implies the algorithm, as in Kong.
         let algorithm = match (upstream.algorithm, hash_on) {
@@ -100,8 +100,7 @@ impl Balancer {
             inputs: [first, fallback],
             cookie_path: upstream.hash_on_cookie_path.clone().unwrap_or_else(|| "/".to_owned()),
             turn: AtomicU64::new(0),
-            total_weight,
-            stride: stride(total_weight),
+            turns,
         }
     }
 
@@ -129,22 +128,13 @@ impl Balancer {
     }
 
     fn next_in_turn(&self, eligible: impl Fn(&Target) -> bool) -> Option<Choice> {
-        let step = || {
-            let turn = self.turn.fetch_add(1, Relaxed) % self.total_weight;
-            let mut share = u128::from(turn) * u128::from(self.stride) % u128::from(self.total_weight);
-            self.targets.iter().find(|target| {
-                let weight = u128::from(target.weight);
-                let here = share < weight;
-                share = share.saturating_sub(weight);
-                here
-            })
-        };
-        let first = (self.total_weight > 0).then(step)??;
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let first = self.targets.get(self.turns.at(turn, weights(&self.targets))?)?;
         let target = match eligible(first) {
             true => first,
             false => self.targets.iter().find(|target| eligible(target))?,
         };
-        Some(Choice { target: target.clone(), set_cookie: None })
+        Some(Choice { target: target.clone(), hash: None, set_cookie: None })
     }
 
     fn least(&self, eligible: impl Fn(&Target) -> bool, cost: impl Fn(&Target) -> f64) -> Option<Choice> {
@@ -153,7 +143,7 @@ impl Balancer {
         let turn = usize::try_from(self.turn.fetch_add(1, Relaxed)).unwrap_or_default().checked_rem(count)?;
         let in_turn = self.targets.iter().cycle().skip(turn).take(count);
         let target = in_turn.filter(|target| eligible(target)).min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
-        Some(Choice { target: target.clone(), set_cookie: None })
+        Some(Choice { target: target.clone(), hash: None, set_cookie: None })
     }
 
     /// Rendezvous hashing: each target draws by hash of input and address, the longest draw wins. A target
@@ -164,14 +154,11 @@ impl Balancer {
             None => self.new_cookie(exchange)?,
         };
         let draw = |target: &Target| {
-            let mut hasher = DefaultHasher::new();
-            (&input, &target.destination.host, target.destination.port).hash(&mut hasher);
-            let uniform = (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64;
-            -f64::from(target.weight) / uniform.max(f64::MIN_POSITIVE).ln()
+            weighted::draw((&input, &target.destination.host, target.destination.port), target.weight)
         };
         let targets = self.targets.iter().filter(|target| eligible(target));
         let target = targets.max_by(|a, b| draw(a).total_cmp(&draw(b)))?;
-        Some(Choice { target: Arc::clone(target), set_cookie })
+        Some(Choice { target: Arc::clone(target), hash: Some(weighted::hash(&input)), set_cookie })
     }
 
     /// Where nothing can be hashed: a cookie if one is configured, chance otherwise.
@@ -188,6 +175,10 @@ impl Balancer {
         });
         Some((value, header))
     }
+}
+
+fn weights(targets: &[Arc<Target>]) -> impl Iterator<Item = u64> {
+    targets.iter().map(|target| target.weight.into())
 }
 
 impl Choice {
@@ -270,27 +261,4 @@ pub fn cookies(headers: &http::HeaderMap, name: &str) -> Vec<String> {
     let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).collect()
-}
-
-/// A number near 0.618 of `total` that has no divisor in common with it.
-fn stride(total: u64) -> u64 {
-    fn divisor(a: u64, b: u64) -> u64 {
-        if b == 0 { a } else { divisor(b, a % b) }
-    }
-    let golden = (total as f64 * 0.618_033_988) as u64;
-    (golden.max(1)..).find(|candidate| divisor(*candidate, total) == 1).unwrap_or(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn strides_visit_every_share() {
-        for total in [1, 2, 3, 10, 100, 101, 300, 65_535] {
-            let mut seen: Vec<u64> = (0..total).map(|turn| turn * stride(total) % total).collect();
-            seen.sort_unstable();
-            assert!(seen.into_iter().eq(0..total), "{total}");
-        }
-    }
 }

@@ -10,7 +10,7 @@ use http1::body::{Next, Reader};
 use hyper::body::Incoming;
 use net::alarm::Alarm;
 use net::wire::Wire;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -26,8 +26,13 @@ pub struct CallerBody {
 
 enum From {
     Http1(Http1Body),
-    Http2(Http2Body),
+    Http2(Box<Http2Body>),
 }
+
+/// How much, and for how long, is read of what nobody wants, so that the caller comes to read its answer.
+pub const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
+/// Up to this length the rest of a body that nobody wants is read to its end.
+pub const SKIPPED: u64 = 64 * 1024;
 
 /// A caller's HTTP/1.1 connection: its server reads heads and writes answers, the body of the request under
 /// way reads in between.
@@ -61,8 +66,13 @@ struct Wait {
     alarm: Alarm,
 }
 
+/// Where a body over HTTP/2 is left by whoever needs no more of it.
+pub type Unread = Rc<Cell<Option<Incoming>>>;
+
 pub struct Http2Body {
-    incoming: Incoming,
+    /// Gone when this is dropped.
+    incoming: Option<Incoming>,
+    unread: Unread,
     patience: Duration,
     /// Made when the caller first lets us wait.
     timer: Option<Pin<Box<Sleep>>>,
@@ -74,9 +84,9 @@ impl CallerBody {
         CallerBody { from: From::Http1(Http1Body { inbound, number, wait: Wait::default() }), allowed }
     }
 
-    pub fn http2(incoming: Incoming, limits: CallerLimits) -> CallerBody {
-        let body = Http2Body { incoming, patience: limits.body_timeout, timer: None };
-        CallerBody { from: From::Http2(body), allowed: limits.body_bytes }
+    pub fn http2(incoming: Incoming, unread: Unread, limits: CallerLimits) -> CallerBody {
+        let body = Http2Body { incoming: Some(incoming), unread, patience: limits.body_timeout, timer: None };
+        CallerBody { from: From::Http2(Box::new(body)), allowed: limits.body_bytes }
     }
 
     pub fn poll_frame(&mut self, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -101,14 +111,14 @@ impl CallerBody {
     pub fn is_end_stream(&self) -> bool {
         match &self.from {
             From::Http1(body) => body.inbound.borrow().body.ended(),
-            From::Http2(body) => body.incoming.is_end_stream(),
+            From::Http2(body) => body.incoming.as_ref().is_none_or(Incoming::is_end_stream),
         }
     }
 
     pub fn size_hint(&self) -> SizeHint {
         match &self.from {
             From::Http1(body) => body.inbound.borrow().body.left().map(SizeHint::with_exact).unwrap_or_default(),
-            From::Http2(body) => body.incoming.size_hint(),
+            From::Http2(body) => body.incoming.as_ref().map(Incoming::size_hint).unwrap_or_default(),
         }
     }
 }
@@ -181,12 +191,19 @@ impl Inbound {
 
 impl Http2Body {
     fn poll_frame(&mut self, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
             self.timer = None;
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Http2)));
         }
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.patience)));
         timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::CallerStalled)))
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        self.unread.set(self.incoming.take());
     }
 }
 

@@ -31,6 +31,7 @@ pub mod serve;
 pub mod testing;
 mod tunnel;
 pub mod upstream;
+mod weighted;
 
 pub use exchange::Exchange;
 pub use plan::Plan;

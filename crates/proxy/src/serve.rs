@@ -185,7 +185,8 @@ impl Core {
                 return Reply::failed(error, exchange, asked);
             }
             let occupied = choice.as_ref().map(|choice| choice.target.occupy());
-            match self.pool.send(destination, &outgoing, body, limits).await {
+            let hash = choice.as_ref().and_then(|choice| choice.hash);
+            match self.pool.send(destination, hash, &outgoing, body, limits).await {
                 Ok(response) => {
                     if let Some(choice) = &choice {
                         choice.target.observe(asked.elapsed());

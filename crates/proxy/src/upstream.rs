@@ -1,6 +1,7 @@
 //! Calls to services: connections kept for the next request, attempts, and time limits.
 
 use self::http1::Link;
+use self::places::Near;
 use crate::answer::UpstreamError;
 use crate::balancer::Occupied;
 use crate::body::{Body, BodyError};
@@ -10,10 +11,12 @@ use crate::outgoing::Outgoing;
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use net::egress::{self, Egress};
+use net::dns::Names;
+use net::egress::{self, ConnectError};
 use net::stream::Stream;
 use net::wire::Wire;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,6 +26,7 @@ use tokio::time::Instant;
 
 mod http1;
 mod http2;
+mod places;
 
 #[cfg(feature = "testing")]
 pub use self::http1::write_head;
@@ -30,9 +34,9 @@ pub use http2::WatchedBody;
 
 /// One core's connections to services. Nothing in it is shared, so nothing in it waits.
 pub struct Pool {
-    egress: Arc<Egress>,
+    names: Arc<Names>,
     keepalive: Cell<Keepalive>,
-    idle: RefCell<ByDestination<Vec<Link>>>,
+    near: RefCell<ByDestination<Near>>,
     http2: http2::Links,
 }
 
@@ -64,11 +68,11 @@ struct NoAnswer {
 }
 
 impl Pool {
-    pub fn new(egress: Arc<Egress>, keepalive: Keepalive) -> Rc<Pool> {
+    pub fn new(names: Arc<Names>, keepalive: Keepalive) -> Rc<Pool> {
         Rc::new(Pool {
-            egress,
+            names,
             keepalive: Cell::new(keepalive),
-            idle: RefCell::default(),
+            near: RefCell::default(),
             http2: http2::Links::default(),
         })
     }
@@ -78,7 +82,8 @@ impl Pool {
         self.keepalive.set(keepalive);
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. Of several addresses of a name the next one is
+    /// asked, or the one that `hash` leads to.
     ///
     /// A service may close a kept connection at the moment it is used again. If nothing was written the
     /// request is sent anew; if it was, a safe one without a body is repeated, once, on a new connection
@@ -87,6 +92,7 @@ impl Pool {
     pub async fn send(
         self: &Rc<Pool>,
         destination: &Destination,
+        hash: Option<u64>,
         outgoing: &Outgoing<'_>,
         mut body: Body,
         limits: Limits,
@@ -94,12 +100,11 @@ impl Pool {
         let mut repeated = false;
         loop {
             let bodiless = matches!(body, Body::Empty);
-            let kept = if repeated { None } else { self.checkout(destination) };
-            let reused = kept.is_some();
-            let link = match kept {
-                Some(link) => link,
-                None => match self.connect(destination, limits.connect).await {
-                    Ok(link) => link,
+            let (link, reused) = match self.find(destination, hash, !repeated) {
+                Found::Kept(link) => (link, true),
+                // Rare, and large: in a box it does not weigh on every request.
+                found => match Box::pin(self.connect(destination, hash, found, limits.connect)).await {
+                    Ok(link) => (link, false),
                     Err(error) => return Err(Failed { error, unsent: Some(body) }),
                 },
             };
@@ -127,13 +132,27 @@ impl Pool {
         }
     }
 
-    fn checkout(&self, destination: &Destination) -> Option<AnyLink> {
-        if destination.http2 {
-            return self.http2.find(destination).map(AnyLink::Http2);
+    /// What is at hand for a request.
+    fn find(&self, destination: &Destination, hash: Option<u64>, kept_too: bool) -> Found {
+        let mut near = self.near.borrow_mut();
+        let Some(near) = near.get_mut(destination).filter(|near| near.holds(self.names.epoch())) else {
+            return Found::Unknown;
+        };
+        let chosen = near.choose(hash);
+        if kept_too
+            && let Some(address) = near.address(chosen)
+            && let Some(link) = self.kept(destination, near, address)
+        {
+            return Found::Kept(link);
         }
-        let mut idle = self.idle.borrow_mut();
-        let links = idle.get_mut(destination)?;
-        while let Some(mut link) = links.pop() {
+        Found::At(near.all_from(chosen))
+    }
+
+    fn kept(&self, destination: &Destination, near: &mut Near, address: SocketAddr) -> Option<AnyLink> {
+        if destination.http2 {
+            return self.http2.find(destination, address).map(AnyLink::Http2);
+        }
+        while let Some(mut link) = near.take(address) {
             if link.idle_since.elapsed() < self.keepalive.get().idle_timeout && link.is_quiet() {
                 return Some(AnyLink::Http1(link));
             }
@@ -141,9 +160,53 @@ impl Pool {
         None
     }
 
-    async fn connect(&self, destination: &Destination, limit: Duration) -> Result<AnyLink, UpstreamError> {
+    /// Connects to the first of the addresses that can be reached. Each gets an equal share of the time that is
+    /// left, so that one which never answers leaves time for the next.
+    async fn connect(
+        &self,
+        destination: &Destination,
+        hash: Option<u64>,
+        found: Found,
+        limit: Duration,
+    ) -> Result<AnyLink, UpstreamError> {
         let deadline = Instant::now() + limit;
-        let stream = self.egress.connect(&destination.host, destination.port, deadline).await?;
+        let addresses = match found {
+            Found::Kept(link) => return Ok(link),
+            Found::At(addresses) => addresses,
+            Found::Unknown => {
+                let mut near = self.look_up(destination, deadline).await?;
+                let chosen = near.choose(hash);
+                let addresses = near.all_from(chosen);
+                self.remember(destination, near);
+                addresses
+            }
+        };
+        let mut failure = UpstreamError::NoPeer;
+        for (index, address) in addresses.iter().enumerate() {
+            let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
+            match self.connect_to(destination, *address, Instant::now() + share).await {
+                Ok(link) => return Ok(link),
+                Err(error @ UpstreamError::Connect(ConnectError::Exhausted { .. })) => return Err(error),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn look_up(&self, destination: &Destination, deadline: Instant) -> Result<Near, UpstreamError> {
+        let epoch = self.names.epoch();
+        let (places, until) = egress::look_up(&self.names, &destination.host, deadline).await?;
+        Ok(Near::new(&places, destination.port, until, epoch))
+    }
+
+    async fn connect_to(
+        &self,
+        destination: &Destination,
+        address: SocketAddr,
+        deadline: Instant,
+    ) -> Result<AnyLink, UpstreamError> {
+        let stream = egress::connect(address, deadline).await?;
         let stream = match &destination.tls {
             None => Stream::Plain(stream),
             Some(tls) => {
@@ -155,45 +218,60 @@ impl Pool {
             }
         };
         match destination.http2 {
-            true => self.http2.open(destination, stream).await.map(AnyLink::Http2),
-            false => Ok(AnyLink::Http1(Link::new(Wire::new(stream)))),
+            true => self.http2.open(destination, address, stream).await.map(AnyLink::Http2),
+            false => Ok(AnyLink::Http1(Link::new(Wire::new(stream), address))),
         }
     }
 
-    fn give_back(&self, destination: Destination, mut link: Link) {
-        if link.requests >= self.keepalive.get().max_requests || self.keepalive.get().pool_size == 0 {
+    fn remember(&self, destination: &Destination, newer: Near) {
+        let mut known = self.near.borrow_mut();
+        if let Some(near) = known.get_mut(destination) {
+            return near.renew(newer);
+        }
+        // Names that callers make up must not each hold memory and a connection.
+        let made_up = |other: &&Destination| other.named_by_caller;
+        if !destination.named_by_caller || known.keys().filter(made_up).count() < MAX_CALLER_NAMES {
+            known.insert(destination.clone(), newer);
+        }
+    }
+
+    fn give_back(&self, destination: &Destination, mut link: Link) {
+        let keepalive = self.keepalive.get();
+        if link.requests >= keepalive.max_requests || keepalive.pool_size == 0 {
             return;
         }
         link.idle_since = Instant::now();
-        let mut idle = self.idle.borrow_mut();
-        // Names that callers make up must not each hold a connection.
-        let known = idle.contains_key(&destination);
-        if destination.named_by_caller
-            && !known
-            && idle.keys().filter(|other| other.named_by_caller).count() >= MAX_CALLER_NAMES
-        {
-            return;
-        }
-        let links = idle.entry(destination).or_default();
-        if links.len() >= self.keepalive.get().pool_size {
+        let mut near = self.near.borrow_mut();
+        let Some(near) = near.get_mut(destination) else { return };
+        if near.idle.len() >= keepalive.pool_size {
             // The oldest goes: it is the one that its service will close first.
-            links.remove(0);
+            near.idle.remove(0);
         }
-        links.push(link);
+        near.idle.push(link);
     }
 
     /// Closes what nobody used for long, and forgets destinations that are no more.
     pub fn sweep(&self) {
-        self.idle.borrow_mut().retain(|_, links| {
-            links.retain_mut(|link| {
+        let idle_timeout = self.keepalive.get().idle_timeout;
+        self.near.borrow_mut().retain(|_, near| {
+            near.idle.retain_mut(|link| {
                 // A buffer is at hand for the next answer, but not for ever.
                 link.wire.release();
-                link.idle_since.elapsed() < self.keepalive.get().idle_timeout && link.is_quiet()
+                link.idle_since.elapsed() < idle_timeout && link.is_quiet()
             });
-            !links.is_empty()
+            near.still_used()
         });
-        self.http2.sweep(self.keepalive.get().idle_timeout);
+        self.http2.sweep(idle_timeout);
     }
+}
+
+/// What is at hand for a request.
+enum Found {
+    Kept(AnyLink),
+    /// Where to connect to, in this order.
+    At(Vec<SocketAddr>),
+    /// The name must be looked up.
+    Unknown,
 }
 
 /// A connection, whatever is spoken on it.
@@ -250,7 +328,7 @@ impl UpstreamBody {
         if let From::Http1(body, (pool, destination)) = std::mem::replace(&mut self.from, From::Ended)
             && let Some(link) = body.into_idle()
         {
-            pool.give_back(destination, link);
+            pool.give_back(&destination, link);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Requests and answers pass whole: through a real nginx, with big and absent bodies, over
 //! connections that are used again.
 
-use tests::{Gate, Nginx, Origin, TempDir, Wire, curl, raw};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use tests::{DEADLINE, Gate, Nginx, Origin, TempDir, Wire, curl, raw};
 
 const BIG: usize = 8 * 1024 * 1024;
 
@@ -186,4 +188,37 @@ fn what_another_gate_said_of_itself_is_replaced() {
         }
         assert_eq!(values("via"), ["1.1 other, 1.1 portcullis"]);
     }
+}
+
+/// Some callers take the early end of a stream for a failure, although RFC 9113 section 8.1 allows it.
+#[test]
+fn a_refusal_over_http2_waits_for_the_rest_of_a_short_body() {
+    let gate = Gate::empty().env("KONG_PROXY_LISTEN", "127.0.0.1:0 http2, 127.0.0.1:0 http2 ssl").start();
+    let mut stream = TcpStream::connect(gate.proxy()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let frame = |kind: u8, flags: u8, id: u8, payload: &[u8]| {
+        [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, id], payload].concat()
+    };
+    // Sends frames, and reads until there is one of this kind for this stream.
+    let mut until = |sent: &[u8], wanted: (u8, u8)| {
+        stream.write_all(sent).unwrap();
+        let mut seen = Vec::new();
+        while seen.last() != Some(&wanted) {
+            let mut header = [0; 9];
+            stream.read_exact(&mut header).unwrap();
+            let [_, high, low, kind, _, _, _, _, id] = header;
+            stream.read_exact(&mut vec![0; usize::from(high) << 8 | usize::from(low)]).unwrap();
+            seen.push((kind, id));
+        }
+        seen
+    };
+    let [data, headers, reset, settings, ping] = [0, 1, 3, 4, 6];
+    // POST http / h, content-length: 4 (RFC 7541 appendix A), the head alone.
+    let head = b"\x83\x86\x84\x41\x01h\x0f\x0d\x014";
+    let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(settings, 0, 0, b"")].concat();
+    let early = until(&[preface, frame(headers, 4, 1, head), frame(ping, 0, 0, b"12345678")].concat(), (ping, 0));
+    assert!(!early.contains(&(reset, 1)), "its stream was reset: {early:?}");
+    let answer = until(&[frame(data, 1, 1, b"late"), frame(headers, 5, 3, &head[..6])].concat(), (headers, 3));
+    assert!(!answer.contains(&(reset, 1)), "its stream was reset: {answer:?}");
+    assert!(answer.contains(&(headers, 1)), "{answer:?}");
 }

@@ -1,9 +1,11 @@
 //! The table of settings: every setting of the gate with its type, default, reader and manual text.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use net::dns::Order as DnsOrder;
 use net::forwarded::{RealIpHeader, TrustedPeers};
 use net::listen::Listen;
 
@@ -215,6 +217,40 @@ settings! {
 
         /// After how many seconds an idle connection to a service is closed; `0` sets no limit.
         upstream_keepalive_idle_timeout: Option<Duration> = "60" => value::limit_s, Kong;
+
+        /// The name servers that are asked for the names of services: a comma list of `address` or `address:port`.
+        ///
+        /// They are asked in this order. Empty takes those of `/etc/resolv.conf`, whose other entries (`search`,
+        /// `options ndots`, `timeout`, `attempts`) hold in any case. Both files are read at the start and at each
+        /// reload.
+        dns_resolver: Vec<SocketAddr> = "" => value::name_servers, Kong;
+
+        /// The file with names that are not asked for.
+        dns_hostsfile: PathBuf = "/etc/hosts" => value::path, Kong;
+
+        /// The record types that a name is asked for, one after the other, until there is an answer.
+        ///
+        /// A comma list of `LAST` (the type that answered before), `SRV`, `A`, `AAAA` and `CNAME` (aliases are
+        /// followed in any case). The port and the weight of an SRV record stand in place of the configured
+        /// ones. (Kong's default lacks AAAA.)
+        dns_order: DnsOrder = "LAST,SRV,A,AAAA,CNAME" => value::parsed, Kong;
+
+        /// For how many seconds an answer is used, in place of the TTL that it has; empty uses the TTL.
+        ///
+        /// A TTL under one second counts as one.
+        dns_valid_ttl: Option<Duration> = "" => value::optional_seconds, Kong;
+
+        /// For how many seconds after its time an answer is still used, while and should it not be renewed.
+        dns_stale_ttl: Duration = "3600" => value::seconds, Kong;
+
+        /// For how many seconds it is believed that there is no such name.
+        dns_not_found_ttl: Duration = "30" => value::seconds, Kong;
+
+        /// How many seconds after a name server's failure it is asked again.
+        dns_error_ttl: Duration = "1" => value::seconds, Kong;
+
+        /// How many names are remembered.
+        dns_cache_size: NonZeroU64 = "10000" => value::parsed, Kong;
 
         /// The authorities that certificates of services may come from: `system`, or paths of PEM files.
         ///

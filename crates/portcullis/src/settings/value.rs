@@ -3,6 +3,7 @@
 //! Each reader's error says what is wrong and what to write; the place is added by its caller.
 
 use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -50,6 +51,22 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 /// Seconds of which `0` means that there is no limit.
 pub fn limit_s(text: &str) -> Result<Option<Duration>, String> {
     seconds(text).map(|limit| (!limit.is_zero()).then_some(limit))
+}
+
+/// Seconds; empty is none.
+pub fn optional_seconds(text: &str) -> Result<Option<Duration>, String> {
+    if text.is_empty() { Ok(None) } else { seconds(text).map(Some) }
+}
+
+/// A comma list of addresses, with DNS's port where none is given; empty is none.
+pub fn name_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let server = |entry: &str| {
+        let alone = entry.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let address = entry.parse().or_else(|_| alone.map(|ip| SocketAddr::new(ip, 53)));
+        address.map_err(|_| format!("{entry:?} is no address; write for example 192.0.2.1 or [2001:db8::1]:5353"))
+    };
+    entries.map(server).collect()
 }
 
 pub fn path(text: &str) -> Result<PathBuf, String> {

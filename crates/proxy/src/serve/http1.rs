@@ -4,7 +4,7 @@ use super::counted::Counted;
 use super::{Answered, Core, Peer, http2};
 use crate::body::Body;
 use crate::body_writer::{BodyWriter, Framing};
-use crate::caller_body::{CallerBody, Inbound, awaits_continue};
+use crate::caller_body::{CallerBody, Inbound, LINGER, SKIPPED, awaits_continue};
 use crate::forward::{connection_has, stays_open};
 use crate::marks::Marks;
 use crate::tunnel;
@@ -32,11 +32,6 @@ use tokio::time::Instant;
 /// How long a connection without a request stays open after the gate was told to stop: a request that was
 /// on its way at that moment is still answered.
 const LAST_CALL: Duration = Duration::from_secs(2);
-/// What is read and thrown away, for how long, before a connection is closed on a caller who still sends:
-/// closed at once, the answer could be lost with it.
-const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
-/// Up to this length the rest of a body that nobody wants is read to its end, so that the connection can stay.
-const SKIPPED: u64 = 64 * 1024;
 /// Of requests that follow before their time, so much is read ahead.
 const AHEAD: usize = 64 * 1024;
 

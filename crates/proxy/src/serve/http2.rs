@@ -3,7 +3,7 @@
 use super::frame_meter::Metered;
 use super::{Answered, Core, Peer};
 use crate::body::Body;
-use crate::caller_body::CallerBody;
+use crate::caller_body::{CallerBody, LINGER, SKIPPED, Unread, awaits_continue};
 use crate::local::OnThisThread;
 use http::Response;
 use http_body::Body as _;
@@ -14,6 +14,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use net::wire::Wire;
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use tokio::sync::watch;
 
@@ -32,8 +34,16 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, mut stop: watc
         let (core, peer, number) = (core.clone(), peer.clone(), number.get());
         async move {
             let (head, body) = request.into_parts();
-            let body = if body.is_end_stream() { Body::Empty } else { Body::Caller(CallerBody::http2(body, limits)) };
+            let waits = awaits_continue(&head.headers);
+            let unread = Unread::default();
+            let body = match body.is_end_stream() {
+                true => Body::Empty,
+                false => Body::Caller(CallerBody::http2(body, unread.clone(), limits)),
+            };
             let Answered { mut head, body, marks } = core.answer(&peer, number, Ok(head), body).await;
+            if let Some(rest) = unread.take().filter(|_| !waits) {
+                skip(rest).await;
+            }
             if let Some(marks) = marks {
                 marks.add_to(&mut head.headers);
             }
@@ -53,4 +63,15 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, mut stop: watc
         _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// Takes the rest of a short body that nobody wants. To answer and end its stream at once would be right (RFC 9113
+/// section 8.1), but some callers, curl 7.88 among them, take that for a failure and never look at the answer.
+async fn skip(mut rest: Incoming) {
+    if rest.is_end_stream() || rest.size_hint().exact().is_none_or(|length| length > SKIPPED) {
+        return;
+    }
+    let to_its_end = async { while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await {} };
+    // A caller who does not send what it announced gets its answer all the same.
+    let _ = tokio::time::timeout(LINGER.1, to_its_end).await;
 }

@@ -3,7 +3,7 @@
 use super::date::Date;
 use super::{Core, Peer, Shared, connection};
 use crate::upstream::Pool;
-use net::egress::Egress;
+use net::dns::Names;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -40,13 +40,13 @@ impl Worker {
     pub fn start(
         index: usize,
         shared: Arc<Shared>,
-        egress: Arc<Egress>,
+        names: Arc<Names>,
         stop: watch::Receiver<bool>,
     ) -> io::Result<Worker> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (listeners, arriving) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            LocalSet::new().block_on(&runtime, run(shared, egress, arriving, stop));
+            LocalSet::new().block_on(&runtime, run(shared, names, arriving, stop));
         })?;
         Ok(Worker { thread, listeners })
     }
@@ -65,11 +65,11 @@ impl Worker {
 
 async fn run(
     shared: Arc<Shared>,
-    egress: Arc<Egress>,
+    names: Arc<Names>,
     mut arriving: mpsc::UnboundedReceiver<Listener>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let pool = Pool::new(egress, shared.conduct.load().keepalive);
+    let pool = Pool::new(names, shared.conduct.load().keepalive);
     let core = Rc::new(Core { shared: shared.clone(), pool: pool.clone(), date: Date::new() });
     let settings = shared.clone();
     let sweeper = tokio::task::spawn_local(async move {

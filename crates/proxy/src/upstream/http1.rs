@@ -16,6 +16,7 @@ use http1::head::{self, Scan};
 use http1::write;
 use net::wire::Wire;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 /// A connection to a service.
 pub struct Link {
     pub wire: Box<Wire>,
+    pub address: SocketAddr,
     pub requests: usize,
     pub idle_since: Instant,
 }
@@ -277,8 +279,8 @@ impl AnswerBody {
 }
 
 impl Link {
-    pub fn new(wire: Wire) -> Link {
-        Link { wire: Box::new(wire), requests: 0, idle_since: Instant::now() }
+    pub fn new(wire: Wire, address: SocketAddr) -> Link {
+        Link { wire: Box::new(wire), address, requests: 0, idle_since: Instant::now() }
     }
 
     /// Whether the service still holds the connection open, and has said nothing unasked.

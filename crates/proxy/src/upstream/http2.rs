@@ -15,6 +15,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use net::stream::Stream;
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -30,6 +31,7 @@ pub struct Links(RefCell<ByDestination<Vec<Link>>>);
 #[derive(Clone)]
 pub struct Link {
     sender: SendRequest<Body>,
+    address: SocketAddr,
     /// Requests under way.
     active: Rc<Cell<usize>>,
     idle_since: Rc<Cell<Instant>>,
@@ -43,16 +45,21 @@ const STREAMS: usize = 100;
 
 impl Links {
     /// A connection with room for a request.
-    pub fn find(&self, destination: &Destination) -> Option<Link> {
+    pub fn find(&self, destination: &Destination, address: SocketAddr) -> Option<Link> {
         let mut links = self.0.borrow_mut();
         let links = links.get_mut(destination)?;
         links.retain(|link| !link.sender.is_closed());
-        let room = |link: &&Link| link.active.get() < STREAMS;
+        let room = |link: &&Link| link.address == address && link.active.get() < STREAMS;
         links.iter().filter(room).min_by_key(|link| link.active.get()).cloned()
     }
 
     /// Speaks HTTP/2 over a new connection.
-    pub async fn open(&self, destination: &Destination, stream: Stream) -> Result<Link, UpstreamError> {
+    pub async fn open(
+        &self,
+        destination: &Destination,
+        address: SocketAddr,
+        stream: Stream,
+    ) -> Result<Link, UpstreamError> {
         let mut builder = Builder::new(OnThisThread);
         builder.timer(TokioTimer::new()).adaptive_window(true);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(UpstreamError::Http2)?;
@@ -61,7 +68,7 @@ impl Links {
             let _ = connection.await;
         });
         let idle_since = Rc::new(Cell::new(Instant::now()));
-        let link = Link { sender, active: Rc::default(), idle_since };
+        let link = Link { sender, address, active: Rc::default(), idle_since };
         self.0.borrow_mut().entry(destination.clone()).or_default().push(link.clone());
         Ok(link)
     }

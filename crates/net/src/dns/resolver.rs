@@ -1,0 +1,214 @@
+//! The questions for one name, and what their answers mean.
+
+use super::settings::{Kind, Settings};
+use futures_util::future::join_all;
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
+};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::rdata::SRV;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::{Hosts, TokioResolver};
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a name leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub ip: IpAddr,
+    /// The port that an SRV record gives, which stands in place of the configured one.
+    pub port: Option<u16>,
+    /// Places with a higher number are for the case that none with a lower one can be reached (RFC 2782).
+    pub priority: u16,
+    /// Its share among those of its priority.
+    pub weight: u16,
+}
+
+impl Place {
+    /// An address by itself.
+    pub fn of(ip: IpAddr) -> Place {
+        Place { ip, port: None, priority: 0, weight: 1 }
+    }
+}
+
+/// Where a name leads, for how long, and which type of record said so.
+pub(super) struct Found {
+    pub places: Arc<[Place]>,
+    pub ttl: Duration,
+    pub by: Kind,
+}
+
+/// Why a name leads nowhere.
+pub(super) enum NotFound {
+    /// The servers say that there is nothing.
+    Nowhere(String),
+    /// The servers did not say.
+    Failed(String),
+}
+
+/// Who is asked.
+pub(super) struct Resolver {
+    settings: Settings,
+    hosts: Hosts,
+    dns: TokioResolver,
+}
+
+/// What names of the hosts file are believed for: until the file is read again.
+const OF_FILE: Duration = Duration::from_secs(24 * 3600);
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+impl Resolver {
+    pub fn new(settings: Settings) -> Result<Resolver, String> {
+        let (mut config, mut options) = system()?;
+        if !settings.servers.is_empty() {
+            let servers = settings.servers.iter().map(|address| server(*address)).collect();
+            config = ResolverConfig::from_parts(config.domain().cloned(), config.search().to_vec(), servers);
+        }
+        // Answers are kept by whoever asks here.
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let dns =
+            builder.with_options(options).build().map_err(|error| format!("names cannot be looked up: {error}"))?;
+        let hosts = hosts(&settings)?;
+        Ok(Resolver { settings, hosts, dns })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Asks for one type of record after the other until there is an answer.
+    pub async fn find(&self, host: &str, last: Option<Kind>) -> Result<Found, NotFound> {
+        let name = Name::from_str(host).map_err(|error| NotFound::Nowhere(format!("it is no DNS name: {error}")))?;
+        if let Some(found) = self.in_hosts_file(&name) {
+            return Ok(found);
+        }
+        let mut outcome = NotFound::Nowhere("the name has no address".to_owned());
+        for kind in self.settings.order.after(last) {
+            let found = match kind {
+                Kind::Srv => self.services(&name).await,
+                Kind::A => self.addresses(&name, RecordType::A).await,
+                Kind::Aaaa => self.addresses(&name, RecordType::AAAA).await,
+            };
+            match found {
+                Ok((places, ttl)) => return Ok(Found { places: places.into(), ttl, by: kind }),
+                // A server that does not answer what it did answer will not answer the rest.
+                Err(reason @ NotFound::Failed(_)) if Some(kind) == last => return Err(reason),
+                Err(reason @ NotFound::Failed(_)) => outcome = reason,
+                Err(NotFound::Nowhere(_)) => {}
+            }
+        }
+        Err(outcome)
+    }
+
+    fn in_hosts_file(&self, name: &Name) -> Option<Found> {
+        [(RecordType::A, Kind::A), (RecordType::AAAA, Kind::Aaaa)].into_iter().find_map(|(record, by)| {
+            let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), record))?;
+            let (places, _) = addresses_of(&lookup)?;
+            Some(Found { places: places.into(), ttl: OF_FILE, by })
+        })
+    }
+
+    async fn addresses(&self, name: &Name, record: RecordType) -> Result<(Vec<Place>, Duration), NotFound> {
+        let lookup = self.dns.lookup(name.clone(), record).await.map_err(NotFound::from)?;
+        addresses_of(&lookup).ok_or_else(|| NotFound::Nowhere("the name has no address".to_owned()))
+    }
+
+    /// SRV records, each with the addresses of its host (RFC 2782).
+    async fn services(&self, name: &Name) -> Result<(Vec<Place>, Duration), NotFound> {
+        let lookup = self.dns.lookup(name.clone(), RecordType::SRV).await.map_err(NotFound::from)?;
+        let records = lookup.answers().iter().filter_map(|record| match &record.data {
+            RData::SRV(service) => Some((service, record.ttl)),
+            _ => None,
+        });
+        let asked = records.map(|(service, ttl)| async move { (service, ttl, self.hosts_of(service).await) });
+        let mut places = Vec::new();
+        let mut shortest = Duration::MAX;
+        let mut outcome = NotFound::Nowhere("the name has no SRV record".to_owned());
+        for (service, ttl, found) in join_all(asked).await {
+            match found {
+                Ok((addresses, of_addresses)) => {
+                    shortest = shortest.min(Duration::from_secs(ttl.into())).min(of_addresses);
+                    places.extend(addresses.into_iter().map(|place| Place {
+                        port: Some(service.port).filter(|port| *port > 0),
+                        priority: service.priority,
+                        weight: service.weight,
+                        ..place
+                    }));
+                }
+                Err(reason) => outcome = reason,
+            }
+        }
+        places.sort_by_key(|place| place.priority);
+        if places.is_empty() { Err(outcome) } else { Ok((places, shortest)) }
+    }
+
+    async fn hosts_of(&self, service: &SRV) -> Result<(Vec<Place>, Duration), NotFound> {
+        if let Some(found) = self.in_hosts_file(&service.target) {
+            return Ok((found.places.to_vec(), found.ttl));
+        }
+        match self.addresses(&service.target, RecordType::A).await {
+            Err(NotFound::Nowhere(_)) => self.addresses(&service.target, RecordType::AAAA).await,
+            found => found,
+        }
+    }
+}
+
+/// The addresses in an answer, and for how long all that led to them holds.
+fn addresses_of(lookup: &Lookup) -> Option<(Vec<Place>, Duration)> {
+    let ips = lookup.answers().iter().filter_map(|record| record.data.ip_addr());
+    let places: Vec<Place> = ips.map(Place::of).collect();
+    let ttl = lookup.answers().iter().map(|record| record.ttl).min()?;
+    (!places.is_empty()).then_some((places, Duration::from_secs(ttl.into())))
+}
+
+/// What `resolv.conf` says. Without one the name server of this machine is asked, as `resolv.conf(5)` says.
+fn system() -> Result<(ResolverConfig, ResolverOpts), String> {
+    let text = match fs::read(RESOLV_CONF) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(format!("{RESOLV_CONF}: {error}")),
+    };
+    let named = text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_start().starts_with(b"nameserver"));
+    let own = format!("\nnameserver {}\n", Ipv4Addr::LOCALHOST);
+    let text = if named { text } else { [text, own.into_bytes()].concat() };
+    hickory_resolver::system_conf::parse_resolv_conf(text).map_err(|error| format!("{RESOLV_CONF}: {error}"))
+}
+
+fn server(address: SocketAddr) -> NameServerConfig {
+    let on_port = |mut connection: ConnectionConfig| {
+        connection.port = address.port();
+        connection
+    };
+    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(on_port);
+    NameServerConfig::new(address.ip(), true, connections.into())
+}
+
+fn hosts(settings: &Settings) -> Result<Hosts, String> {
+    let failed = |error: io::Error| format!("dns_hostsfile: {}: {error}", settings.hosts_file.display());
+    let mut hosts = Hosts::default();
+    match fs::File::open(&settings.hosts_file) {
+        Ok(file) => hosts.read_hosts_conf(file).map_err(failed)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(hosts)
+}
+
+impl From<NetError> for NotFound {
+    fn from(error: NetError) -> NotFound {
+        match &error {
+            NetError::Dns(DnsError::NoRecordsFound(_)) => NotFound::Nowhere("the name has no address".to_owned()),
+            _ => NotFound::Failed(error.to_string()),
+        }
+    }
+}
