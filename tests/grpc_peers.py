@@ -1,6 +1,6 @@
 """A gRPC service and its caller, both by grpcio: python3 grpc_peers.py serve | call ADDRESS [CA [HEADER VALUE]]
 
-`serve` prints its port and ends with its standard input. `call` prints what each kind of call brought, as JSON.
+`serve` prints its port, and "streamed" after each Stream; it ends with its standard input. `call` prints what each kind of call brought, as JSON.
 """
 import json
 import sys
@@ -20,6 +20,7 @@ def unary(request, context):
 def stream(request, _):
     for number in range(int(request)):
         yield str(number).encode()
+    print("streamed", flush=True)
 
 
 def echo(requests, _):

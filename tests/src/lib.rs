@@ -10,6 +10,7 @@ mod certs;
 mod curl;
 mod eventually;
 mod gate;
+pub mod http2_wire;
 mod message;
 mod name_server;
 mod nginx;

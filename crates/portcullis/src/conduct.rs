@@ -32,6 +32,7 @@ pub fn of(settings: &Settings) -> Conduct {
             ErrorType::Json => MediaType::Json,
             ErrorType::Xml => MediaType::Xml,
         },
+        upgrades: settings.client_upgrades.clone(),
         keepalive: Keepalive {
             pool_size: settings.upstream_keepalive_pool_size,
             max_requests: max_requests.map_or(usize::MAX, |limit| usize::try_from(limit.get()).unwrap_or(usize::MAX)),

@@ -96,35 +96,41 @@ impl Door {
 }
 
 /// How far a succession has come.
-#[derive(Default)]
 struct Succession {
     /// Somebody has asked for it and waits for the answer, which must be given before this gate ends.
     asked: AtomicBool,
     /// The successor is ready.
     taken: AtomicBool,
+    /// Turns true when this gate may end.
+    relieved: watch::Sender<bool>,
+}
+
+impl Succession {
+    /// Lets this gate end, once the successor is ready and whoever asked for it knows.
+    fn conclude(&self) {
+        if self.taken.load(SeqCst) && !self.asked.load(SeqCst) {
+            self.relieved.send_replace(true);
+        }
+    }
 }
 
 /// Serves commands, each on a thread of its own, as long as the process runs. `relieved` turns true when a
 /// successor has taken over.
 pub fn serve(listener: UnixListener, gate: Arc<Gate>, relieved: watch::Sender<bool>) -> io::Result<()> {
-    let succession = Arc::new(Succession::default());
+    let succession = Succession { asked: AtomicBool::new(false), taken: AtomicBool::new(false), relieved };
+    let succession = Arc::new(succession);
     let accept = move || {
         for stream in listener.incoming().flatten() {
-            let (gate, succession, relieved) = (gate.clone(), succession.clone(), relieved.clone());
+            let (gate, succession) = (gate.clone(), succession.clone());
             // Whoever asked may be gone.
-            let answer = move || drop(command(stream, &gate, &succession, &relieved));
+            let answer = move || drop(command(stream, &gate, &succession));
             let _ = std::thread::Builder::new().name("command".to_owned()).spawn(answer);
         }
     };
     std::thread::Builder::new().name("control".to_owned()).spawn(accept).map(drop)
 }
 
-fn command(
-    mut stream: UnixStream,
-    gate: &Gate,
-    succession: &Succession,
-    relieved: &watch::Sender<bool>,
-) -> io::Result<()> {
+fn command(mut stream: UnixStream, gate: &Gate, succession: &Succession) -> io::Result<()> {
     match read_line(&mut stream)?.as_str() {
         "reload" => {
             let outcome = gate.reload().map_or_else(Outcome::Refused, Outcome::Loaded);
@@ -140,12 +146,10 @@ fn command(
             };
             let told = write_line(&mut stream, &outcome);
             succession.asked.store(false, SeqCst);
-            if succession.taken.load(SeqCst) {
-                let _ = relieved.send(true);
-            }
+            succession.conclude();
             told
         }
-        TAKEOVER => hand_over(stream, gate, succession, relieved),
+        TAKEOVER => hand_over(stream, gate, succession),
         _ => Ok(()),
     }
 }
@@ -182,12 +186,7 @@ fn ended(child: &mut Child) -> Option<ExitStatus> {
 
 /// Gives a successor handles of the sockets. It has taken over when it says so, and not before: until then both
 /// listen, and this gate goes on as if nothing had happened.
-fn hand_over(
-    mut stream: UnixStream,
-    gate: &Gate,
-    succession: &Succession,
-    relieved: &watch::Sender<bool>,
-) -> io::Result<()> {
+fn hand_over(mut stream: UnixStream, gate: &Gate, succession: &Succession) -> io::Result<()> {
     if let Some(reason) = gate.bound_to_this_process() {
         return write_line(&mut stream, &Handover { refused: Some(reason), ..Handover::default() });
     }
@@ -201,9 +200,7 @@ fn hand_over(
     drop(sockets);
     if read_line(&mut stream)? == READY {
         succession.taken.store(true, SeqCst);
-        if !succession.asked.load(SeqCst) {
-            let _ = relieved.send(true);
-        }
+        succession.conclude();
     }
     Ok(())
 }

@@ -50,6 +50,10 @@ impl Sources {
     pub fn read(&self) -> Result<(Settings, Vec<Warning>), SettingsErrors> {
         Settings::load(&self.flags, self.environment.iter().cloned())
     }
+
+    fn environment(&self) -> HashMap<String, String> {
+        self.environment.iter().cloned().collect()
+    }
 }
 
 /// What is in force beside the plan.
@@ -67,12 +71,7 @@ impl Gate {
         let workshop = parts::workshop(&settings, &data, Arc::default()).map_err(one)?;
         let log = parts::access_log(&settings).map_err(one)?;
         let catalog = plugins::catalog(|name| settings.plugins.allows(name));
-        let plan = match text(&settings).map_err(one)? {
-            Some(text) => compiled(&workshop, &catalog, &sources, &settings, &text)?,
-            None => workshop
-                .compile(Arc::new(Configuration::empty()), now())
-                .map_err(|invalid| report::violations("configuration", &invalid, None))?,
-        };
+        let plan = plan(&workshop, &catalog, &sources, &settings, || Arc::new(Configuration::empty()))?;
         let shared = Shared {
             plan: Arc::new(plan).into(),
             conduct: Arc::new(conduct::of(&settings)).into(),
@@ -98,8 +97,8 @@ impl Gate {
     pub fn open(&self, callers: Listeners, operators: Listeners, mut inherited: [Inherited; 2]) -> Result<(), String> {
         let state = self.state();
         let [of_callers, of_operators] = &mut inherited;
-        callers.apply(callers.prepare(&state.settings.proxy_listen, of_callers)?)?;
-        operators.apply(operators.prepare(&state.settings.admin_listen, of_operators)?)?;
+        callers.apply(callers.prepare(&state.settings.proxy_listen, of_callers)?);
+        operators.apply(operators.prepare(&state.settings.admin_listen, of_operators)?);
         let _ = (self.callers.set(callers), self.operators.set(operators));
         Ok(())
     }
@@ -124,15 +123,11 @@ impl Gate {
         let (settings, warnings) = self.sources.read().map_err(|errors| one(errors.to_string()))?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let workshop = parts::workshop(&settings, &self.data, state.workshop.upstream_tls.clone()).map_err(one)?;
-        let text = text(&settings).map_err(one)?;
-        let posted = state.posted && text.is_none();
-        let plan = match text {
-            Some(text) => compiled(&workshop, &self.catalog, &self.sources, &settings, &text)?,
-            // Configurations that came over the Admin API stay, under the new settings.
-            None => workshop
-                .compile(self.shared.plan.load().configuration.clone(), now())
-                .map_err(|invalid| report::violations("configuration", &invalid, None))?,
-        };
+        // Configurations that came over the Admin API stay, under the new settings.
+        let now_in_force = || self.shared.plan.load().configuration.clone();
+        let plan = plan(&workshop, &self.catalog, &self.sources, &settings, now_in_force)?;
+        let named = settings.declarative_config.is_some() || settings.declarative_config_string.is_some();
+        let posted = state.posted && !named;
         // Both are opened before anything is changed.
         let callers = prepare(&self.callers, &settings.proxy_listen).map_err(one)?;
         let operators = prepare(&self.operators, &settings.admin_listen).map_err(one)?;
@@ -143,7 +138,7 @@ impl Gate {
         let configuration = self.swap(plan);
         logging::set(settings.log_level);
         for (listeners, fresh) in [callers, operators].into_iter().flatten() {
-            listeners.apply(fresh).map_err(one)?;
+            listeners.apply(fresh);
         }
         *state = State { settings, workshop, posted };
         let mut summary = report::summary(&configuration);
@@ -196,12 +191,6 @@ impl Gate {
     }
 }
 
-impl Sources {
-    fn environment(&self) -> HashMap<String, String> {
-        self.environment.iter().cloned().collect()
-    }
-}
-
 /// The declarative text that the settings name, if they name one.
 fn text(settings: &Settings) -> Result<Option<String>, String> {
     match (&settings.declarative_config, &settings.declarative_config_string) {
@@ -210,14 +199,19 @@ fn text(settings: &Settings) -> Result<Option<String>, String> {
     }
 }
 
-fn compiled(
+/// The plan of the configuration that the settings name, or else of another one; or every violation in words.
+fn plan(
     workshop: &Workshop,
     catalog: &Catalog,
     sources: &Sources,
     settings: &Settings,
-    text: &str,
+    otherwise: impl FnOnce() -> Arc<Configuration>,
 ) -> Result<Plan, Vec<String>> {
-    compile(workshop, catalog, &sources.environment(), text).map_err(|(invalid, node)| {
+    let compiled = match text(settings).map_err(|error| vec![error])? {
+        Some(text) => compile(workshop, catalog, &sources.environment(), &text),
+        None => workshop.compile(otherwise(), now()).map_err(|invalid| (invalid, None)),
+    };
+    compiled.map_err(|(invalid, node)| {
         report::violations(&report::name(settings.declarative_config.as_deref()), &invalid, node.as_ref())
     })
 }

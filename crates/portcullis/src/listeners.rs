@@ -65,7 +65,12 @@ impl Listeners {
             };
             self.bind(wanted, sockets.map_err(|error| cannot_share(&error))?)
         });
-        Ok(Prepared { wanted: wanted.to_vec(), fresh: fresh.collect::<Result<_, String>>()? })
+        let fresh: Vec<Open> = fresh.collect::<Result<_, String>>()?;
+        // Shared here, where it may still fail: applying must not.
+        let shared = |open: &Open| open.sockets.iter().map(TcpListener::try_clone).collect::<Result<Vec<_>, _>>();
+        let in_use: Result<Vec<_>, _> = fresh.iter().map(shared).collect();
+        let in_use = in_use.map_err(|error| cannot_share(&error))?;
+        Ok(Prepared { wanted: wanted.to_vec(), fresh: fresh.into_iter().zip(in_use).collect() })
     }
 
     /// Sockets of one address, all on one port: where port 0 was asked for, the first finds it. More than are
@@ -87,19 +92,20 @@ impl Listeners {
         Ok(Open { wanted: wanted.clone(), listen, sockets, stop: watch::channel(false).0 })
     }
 
-    /// Listens where it was prepared to, and nowhere else.
-    pub fn apply(&self, prepared: Prepared) -> Result<(), String> {
+    /// Listens where it was prepared to, and nowhere else. A gate that has been told to stop meanwhile stays so.
+    pub fn apply(&self, prepared: Prepared) {
         let mut state = self.state();
         if state.stopped {
-            return Err(STOPPING.to_owned());
+            return;
         }
         let open = &mut state.open;
-        for opened in &prepared.fresh {
-            for (index, socket) in opened.sockets.iter().enumerate() {
-                let socket = socket.try_clone().map_err(|error| cannot_share(&error))?;
+        let mut fresh = Vec::new();
+        for (opened, in_use) in prepared.fresh {
+            for (index, socket) in in_use.into_iter().enumerate() {
                 let Listen { tls, http2, .. } = opened.listen;
                 (self.put_to_use)(index, Listener { socket, tls, http2, stop: opened.stop.subscribe() });
             }
+            fresh.push(opened);
         }
         open.retain(|open| {
             let stays = prepared.wanted.contains(&open.wanted);
@@ -108,9 +114,8 @@ impl Listeners {
             }
             stays
         });
-        open.extend(prepared.fresh);
+        open.extend(fresh);
         open.sort_by_key(|open| prepared.wanted.iter().position(|wanted| *wanted == open.wanted));
-        Ok(())
     }
 
     /// Where the gate can be reached.
@@ -142,7 +147,8 @@ const STOPPING: &str = "this gate is stopping";
 /// Sockets that are open and not in use yet.
 pub struct Prepared {
     wanted: Vec<Listen>,
-    fresh: Vec<Open>,
+    /// Each with the handles that are to be put to use.
+    fresh: Vec<(Open, Vec<TcpListener>)>,
 }
 
 /// The inherited sockets of an address.

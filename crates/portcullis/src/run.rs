@@ -132,7 +132,7 @@ fn serve(settings: Settings, sources: Sources, data: &DataDir, way: Way) -> Resu
         if watch_files {
             crate::watch::start(gate.clone()).map_err(failed)?;
         }
-        announcement.say(&gate, data);
+        announcement.say(&gate);
         tokio::select! {
             told = until_told_to_stop(&gate) => told.map(|()| End::Told).map_err(failed),
             _ = relieved.wait_for(|relieved| *relieved) => Ok(End::Succeeded),
@@ -186,7 +186,8 @@ fn for_operators(gate: &Arc<Gate>, token: Token, runtime: Handle) -> Listeners {
 /// What is said of the gate once it is ready.
 struct Announcement {
     source: String,
-    token: Option<PathBuf>,
+    /// Where the token of the Admin API is.
+    token: String,
     data: PathBuf,
 }
 
@@ -198,7 +199,10 @@ impl Announcement {
     fn of(settings: &Settings) -> Announcement {
         Announcement {
             source: report::name(settings.declarative_config.as_deref()),
-            token: settings.admin_token.is_none().then(|| settings.data.join(ADMIN_TOKEN_FILE)),
+            token: match settings.admin_token {
+                Some(_) => "the admin_token that was set".to_owned(),
+                None => format!("in {}", settings.data.join(ADMIN_TOKEN_FILE).display()),
+            },
             data: settings.data.clone(),
         }
     }
@@ -213,12 +217,8 @@ impl Announcement {
     }
 
     /// Says what listens where, what was loaded, and what to try next; the last line is for scripts.
-    fn say(&self, gate: &Gate, data: &DataDir) {
+    fn say(&self, gate: &Gate) {
         let (callers, operators) = (urls(gate.callers()), urls(gate.operators()));
-        let token = match &self.token {
-            None => "the admin_token that was set".to_owned(),
-            Some(_) => format!("in {}", data.path(ADMIN_TOKEN_FILE).display()),
-        };
         let first = callers.first().map_or("", String::as_str);
         let admin = operators.first().map_or("", String::as_str);
         let mut out = io::stdout().lock();
@@ -226,7 +226,7 @@ impl Announcement {
             writeln!(out, "portcullis {}", env!("CARGO_PKG_VERSION"))?;
             writeln!(out, "  loaded     {}: {}", self.source, report::summary(&gate.shared.plan.load().configuration))?;
             writeln!(out, "  callers    {}", callers.join(", "))?;
-            writeln!(out, "  Admin API  {} (token: {token})", operators.join(", "))?;
+            writeln!(out, "  Admin API  {} (token: {})", operators.join(", "), self.token)?;
             writeln!(out, "  try        curl -i {first}/")?;
             if !admin.is_empty() {
                 writeln!(out, "             curl -H \"Kong-Admin-Token: $TOKEN\" {admin}/routes")?;

@@ -3,7 +3,7 @@
 //! Two styles, because Kong's clients depend on both. An [`Answer::Error`] is negotiated: JSON, HTML, XML
 //! or text by `Accept`, with the request's identity. An [`Answer::Exit`] is sent as it is.
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, cause};
 use crate::conduct::MediaType;
 use crate::exchange::Exchange;
 use crate::identity::header_value;
@@ -139,7 +139,7 @@ pub enum UpstreamError {
     Interim,
     #[error("the service did not agree to speak HTTP/2 (ALPN h2), which gRPC needs")]
     NotHttp2,
-    #[error("the service closed the HTTP/2 connection or sent no valid answer: {0}")]
+    #[error("the service closed the HTTP/2 connection or sent no valid answer: {}", cause(.0))]
     Http2(hyper::Error),
     #[error("the service did not answer within its read_timeout")]
     ReadTimeout,

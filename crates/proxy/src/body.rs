@@ -30,7 +30,7 @@ pub enum Body {
 /// A body broke off.
 #[derive(Debug, Error)]
 pub enum BodyError {
-    #[error("the body broke off: {0}")]
+    #[error("the body broke off: {}", cause(.0))]
     Http2(hyper::Error),
     #[error("the body broke off: {0}")]
     Connection(io::Error),
@@ -46,6 +46,11 @@ pub enum BodyError {
     TooLarge,
     #[error("a part of the body is lost")]
     Lost,
+}
+
+/// What HTTP/2 says of an error; hyper's own words name only what it was about.
+pub fn cause(error: &hyper::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// A body could not be held in memory.

@@ -21,6 +21,8 @@ pub struct Conduct {
     pub allow_debug_header: bool,
     /// The media type of errors for callers who state none.
     pub error_default_type: MediaType,
+    /// What a connection may go on as besides HTTP, in lower case.
+    pub upgrades: Vec<HeaderValue>,
     pub keepalive: Keepalive,
     pub limits: CallerLimits,
     /// How long requests in flight may take to end after the gate was told to stop.
@@ -119,6 +121,7 @@ impl Default for Conduct {
             forwarded_upstream: false,
             allow_debug_header: false,
             error_default_type: MediaType::Plain,
+            upgrades: vec![HeaderValue::from_static("websocket")],
             keepalive: Keepalive { pool_size: 512, max_requests: 10_000, idle_timeout: Duration::from_secs(60) },
             limits: CallerLimits::default(),
             stop_timeout: Duration::from_secs(30),

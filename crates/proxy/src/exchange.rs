@@ -2,6 +2,8 @@
 
 use crate::body::Body;
 use crate::conduct::Conduct;
+use crate::early::Early;
+use crate::forward::Hop;
 use crate::identity::{self, Identity};
 use crate::plan::{Plan, RoutePlan};
 use crate::registry::Registry;
@@ -29,6 +31,9 @@ pub struct Exchange {
     pub correlation_id: Option<HeaderValue>,
     pub plan: Arc<Plan>,
     pub conduct: Arc<Conduct>,
+    /// What the request asked of its own connection.
+    pub(crate) hop: Hop,
+    pub(crate) early: Early,
 }
 
 /// Who sent the request, as far as the connection and trusted peers tell.
@@ -91,6 +96,8 @@ impl Exchange {
             correlation_id: None,
             plan,
             conduct,
+            hop: Hop::default(),
+            early: Early::default(),
         }
     }
 

@@ -11,29 +11,26 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
 
 /// What a request asked of its own connection, before that was taken out.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Hop {
-    /// The caller wants to go on as a WebSocket.
-    pub websocket: bool,
+    /// What the caller wants to go on as (RFC 9110 section 7.8), of what it may.
+    pub upgrade: Option<HeaderValue>,
     /// The caller takes trailers.
     pub trailers: bool,
 }
 
-/// Takes out of a request what is for this connection alone.
+/// Takes out of a request what is for this connection alone. `upgrades` is what it may go on as.
 ///
 /// A caller may name any header in `Connection`. What carries the message's framing, destination or
 /// authority is not his to take away: a service would read the body as a second request, or miss who called.
-pub fn leave_connection(headers: &mut HeaderMap, version: Version) -> Hop {
+pub fn leave_connection(headers: &mut HeaderMap, version: Version, upgrades: &[HeaderValue]) -> Hop {
     // Most requests of HTTP/2, and many of HTTP/1.1, have nothing of the kind.
     if !headers.keys().any(is_hop_by_hop) {
         return Hop::default();
     }
     let named = connection_options(headers);
-    let has = |option: &str| named.iter().any(|name| name == option);
-    let upgrade = headers.get(UPGRADE).and_then(|value| value.to_str().ok());
-    let websocket = version == Version::HTTP_11
-        && has("upgrade")
-        && upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+    let wants_upgrade = version == Version::HTTP_11 && named.iter().any(|name| name == "upgrade");
+    let upgrade = wants_upgrade.then(|| upgrade_among(headers, upgrades)).flatten();
     let trailers = headers.get_all(TE).iter().filter_map(|value| value.to_str().ok());
     let trailers = trailers
         .flat_map(|value| value.split(','))
@@ -42,7 +39,15 @@ pub fn leave_connection(headers: &mut HeaderMap, version: Version) -> Hop {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    Hop { websocket, trailers }
+    Hop { upgrade, trailers }
+}
+
+/// The first protocol that a message's `Upgrade` names and that is among these.
+pub fn upgrade_among(headers: &HeaderMap, known: &[HeaderValue]) -> Option<HeaderValue> {
+    let named = headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok());
+    let mut named = named.flat_map(|value| value.split(',')).map(str::trim);
+    let same = |protocol: &&HeaderValue, name: &str| protocol.as_bytes().eq_ignore_ascii_case(name.as_bytes());
+    named.find_map(|name| known.iter().find(|protocol| same(protocol, name))).cloned()
 }
 
 /// Headers of one connection (RFC 9110 section 7.6.1), and `Proxy`, which CGI would take for a setting.
@@ -131,10 +136,11 @@ mod tests {
         lines.iter().map(pair).collect()
     }
 
-    fn check(given: &[(&'static str, &'static str)], expected: &[(&'static str, &'static str)], websocket: bool) {
+    fn check(given: &[(&'static str, &'static str)], expected: &[(&'static str, &'static str)], upgrade: &str) {
         let mut map = headers(given);
-        let hop = leave_connection(&mut map, Version::HTTP_11);
-        assert_eq!((map, hop.websocket), (headers(expected), websocket), "{given:?}");
+        let hop = leave_connection(&mut map, Version::HTTP_11, &["websocket", "x/2"].map(HeaderValue::from_static));
+        let chosen = hop.upgrade.unwrap_or(HeaderValue::from_static(""));
+        assert_eq!((map, chosen.to_str().unwrap()), (headers(expected), upgrade), "{given:?}");
     }
 
     #[test]
@@ -142,12 +148,13 @@ mod tests {
         check(
             &[("connection", "x-foo, close"), ("x-foo", "1"), ("keep-alive", "5"), ("x-bar", "2")],
             &[("x-bar", "2")],
-            false,
+            "",
         );
-        check(&[("te", "trailers, deflate;q=0.5"), ("proxy", "x")], &[("te", "trailers")], false);
-        check(&[("connection", "Upgrade"), ("upgrade", "WebSocket")], &[], true);
-        check(&[("connection", "upgrade"), ("upgrade", "h2c"), ("http2-settings", "x")], &[], false);
-        check(&[("upgrade", "websocket")], &[], false);
+        check(&[("te", "trailers, deflate;q=0.5"), ("proxy", "x")], &[("te", "trailers")], "");
+        check(&[("connection", "Upgrade"), ("upgrade", "WebSocket")], &[], "websocket");
+        check(&[("connection", "upgrade"), ("upgrade", "h2c, X/2, websocket")], &[], "x/2");
+        check(&[("connection", "upgrade"), ("upgrade", "h2c"), ("http2-settings", "x")], &[], "");
+        check(&[("upgrade", "websocket")], &[], "");
     }
 
     /// The attack: `Connection: Content-Length` makes a naive proxy drop the length, and the service reads
@@ -161,7 +168,7 @@ mod tests {
                 ("authorization", "a"),
             ],
             &[("content-length", "3"), ("authorization", "a")],
-            false,
+            "",
         );
     }
 }

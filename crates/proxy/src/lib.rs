@@ -14,6 +14,7 @@ mod caller_body;
 pub mod chain;
 pub mod conduct;
 pub mod destination;
+mod early;
 pub mod exchange;
 pub mod fields;
 pub mod forward;

@@ -2,6 +2,7 @@
 
 use crate::answer::UpstreamError;
 use crate::destination::Destination;
+use crate::early::Early;
 use crate::exchange::Exchange;
 use crate::fields::{Fields, put_joined};
 use crate::forward::{Hop, REQUEST_ID};
@@ -22,13 +23,12 @@ static FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefi
 /// A request on its way to a service.
 pub struct Outgoing<'a> {
     exchange: &'a Exchange,
-    hop: Hop,
     target: String,
     host: HeaderValue,
 }
 
 impl<'a> Outgoing<'a> {
-    pub fn new(exchange: &'a Exchange, hop: Hop) -> Result<Outgoing<'a>, UpstreamError> {
+    pub fn new(exchange: &'a Exchange) -> Result<Outgoing<'a>, UpstreamError> {
         let path = &exchange.target.upstream_path;
         let query = exchange.target.query.as_deref();
         let mut target = String::with_capacity(path.len() + query.map_or(0, str::len) + 1);
@@ -38,7 +38,7 @@ impl<'a> Outgoing<'a> {
             target.push_str(query);
         }
         match http1::head::is_target(&target) {
-            true => Ok(Outgoing { exchange, hop, target, host: HeaderValue::from_static("") }),
+            true => Ok(Outgoing { exchange, target, host: HeaderValue::from_static("") }),
             false => Err(UpstreamError::Request("its path holds characters that no request target may hold")),
         }
     }
@@ -68,8 +68,13 @@ impl<'a> Outgoing<'a> {
         &self.host
     }
 
-    pub fn hop(&self) -> Hop {
-        self.hop
+    pub fn hop(&self) -> &'a Hop {
+        &self.exchange.hop
+    }
+
+    /// Where interim answers go.
+    pub fn early(&self) -> &'a Early {
+        &self.exchange.early
     }
 
     /// Whether the caller stated a length, be it 0.

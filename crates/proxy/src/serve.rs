@@ -6,8 +6,9 @@ use crate::balancer;
 use crate::body::Body;
 use crate::chain::Admitted;
 use crate::conduct::Conduct;
+use crate::early::Early;
 use crate::exchange::{Exchange, Target};
-use crate::forward::{self, Hop};
+use crate::forward;
 use crate::marks::Marks;
 use crate::outgoing::Outgoing;
 use crate::plan::{Origin, Plan, RoutePlan, ServicePlan};
@@ -18,7 +19,7 @@ use counted::Counted;
 use date::Date;
 use door::Refused;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, response};
+use http::{HeaderValue, Request, Response, StatusCode, Version, response};
 use http_body::Body as _;
 use reply::{Content, Reply};
 use std::net::SocketAddr;
@@ -68,6 +69,7 @@ struct Peer {
     tls: bool,
     server_name: Option<Arc<str>>,
     number: u64,
+    early: Early,
 }
 
 /// One core's part: what it shares, and what is its own.
@@ -100,27 +102,16 @@ impl Core {
     async fn handle(&self, peer: &Peer, number: u64, request: Result<Parts, HeadFault>, body: Body) -> Answered {
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let (plan, conduct) = (self.shared.plan.load_full(), self.shared.conduct.load_full());
-        let (mut head, target, refused) = match request {
-            // The head is judged as it came: what leaves with the connection is part of what may be ambiguous.
-            Ok(head) => match door::admit(&head, peer, &plan, &conduct.limits) {
-                Ok(target) => (head, target, None),
-                Err(refused) => (head, Target::default(), Some(refused)),
-            },
-            Err(fault) => (Request::new(()).into_parts().0, Target::default(), Some(Refused::Unreadable(fault))),
-        };
-        let hop = forward::leave_connection(&mut head.headers, head.version);
-        let caller = door::caller(peer, number, &head.headers, &conduct);
-        let mut exchange = Exchange::new(head, body, caller, plan, conduct);
-        exchange.target = target;
+        let (mut exchange, refused) = enter(peer, number, request, body, plan, conduct);
         let reply = match refused {
             Some(refused) => Reply::refused(refused.answer(exchange.conduct.error_default_type)),
-            None => self.exchange(&mut exchange, hop).await,
+            None => self.exchange(&mut exchange).await,
         };
         self.finish(&mut exchange, reply)
     }
 
     /// Route, plugins, service.
-    async fn exchange(&self, exchange: &mut Exchange, hop: Hop) -> Reply {
+    async fn exchange(&self, exchange: &mut Exchange) -> Reply {
         let Some(route) = routing::find_route(exchange) else {
             return Reply::refused(Answer::error(StatusCode::NOT_FOUND, "no Route matched with those values"));
         };
@@ -134,7 +125,7 @@ impl Core {
             Err(answer) => return Reply::refused(answer),
         };
         match &route.service {
-            Some(service) => self.call(admitted, exchange, &route, service, hop).await,
+            Some(service) => self.call(admitted, exchange, &route, service).await,
             None => {
                 let text = "no Service found with those values";
                 Reply::refused(Answer::error(StatusCode::SERVICE_UNAVAILABLE, text))
@@ -149,14 +140,13 @@ impl Core {
         exchange: &mut Exchange,
         route: &RoutePlan,
         service: &ServicePlan,
-        hop: Hop,
     ) -> Reply {
         let limits =
             Limits { connect: service.connect_timeout, write: service.write_timeout, read: service.read_timeout };
         let asked = Instant::now();
         let mut body = std::mem::take(&mut exchange.body);
         let exchange = &*exchange;
-        let mut outgoing = match Outgoing::new(exchange, hop) {
+        let mut outgoing = match Outgoing::new(exchange) {
             Ok(outgoing) => outgoing,
             Err(error) => return Reply::failed(error, exchange, asked),
         };
@@ -192,7 +182,7 @@ impl Core {
                         choice.target.observe(asked.elapsed());
                     }
                     let response = response.map(|body| Body::Upstream(Box::new(body.occupying(occupied))));
-                    return Reply::proxied(response, exchange, asked, choice, hop);
+                    return Reply::proxied(response, exchange, asked, choice);
                 }
                 Err(failed) => match failed.unsent {
                     Some(unsent) if attempt < service.retries => {
@@ -248,22 +238,43 @@ struct Answered {
     marks: Option<Marks>,
 }
 
+/// Takes a request in, or says why it is refused at the door. It is judged as it came: what leaves with the
+/// connection is part of what may be ambiguous.
+fn enter(
+    peer: &Peer,
+    number: u64,
+    request: Result<Parts, HeadFault>,
+    body: Body,
+    plan: Arc<Plan>,
+    conduct: Arc<Conduct>,
+) -> (Exchange, Option<Refused>) {
+    let (mut head, target, refused) = match request {
+        Ok(head) => match door::admit(&head, peer, &plan, &conduct.limits) {
+            Ok(target) => (head, target, None),
+            Err(refused) => (head, Target::default(), Some(refused)),
+        },
+        Err(fault) => (Request::new(()).into_parts().0, Target::default(), Some(Refused::Unreadable(fault))),
+    };
+    let hop = forward::leave_connection(&mut head.headers, head.version, &conduct.upgrades);
+    let caller = door::caller(peer, number, &head.headers, &conduct);
+    let early = if head.version == Version::HTTP_11 { peer.early.clone() } else { Early::default() };
+    let mut exchange = Exchange::new(head, body, caller, plan, conduct);
+    (exchange.target, exchange.hop, exchange.early) = (target, hop, early);
+    (exchange, refused)
+}
+
 /// For tests and fuzzing: a request as its service gets it, in HTTP/1.1; `None` if it is not let in, or no
 /// route takes it.
 #[cfg(feature = "testing")]
-pub fn written_for_service(mut head: Parts, body: Body, plan: Arc<Plan>) -> Option<Vec<u8>> {
+pub fn written_for_service(head: Parts, body: Body, plan: Arc<Plan>) -> Option<Vec<u8>> {
     let address: SocketAddr = ([127, 0, 0, 1], 50_000).into();
     let address_header = HeaderValue::from_static("127.0.0.1");
-    let peer = Peer { address, address_header, port: 8000, tls: false, server_name: None, number: 1 };
-    let conduct = Arc::new(Conduct::default());
-    let target = door::admit(&head, &peer, &plan, &conduct.limits).ok()?;
-    let hop = forward::leave_connection(&mut head.headers, head.version);
-    let caller = door::caller(&peer, 1, &head.headers, &conduct);
-    let mut exchange = Exchange::new(head, body, caller, plan, conduct);
-    exchange.target = target;
+    let early = Early::default();
+    let peer = Peer { address, address_header, port: 8000, tls: false, server_name: None, number: 1, early };
+    let (mut exchange, None) = enter(&peer, 1, Ok(head), body, plan, Arc::new(Conduct::default())) else { return None };
     let route = routing::find_route(&mut exchange)?;
     let Origin::Direct(destination) = &route.service.as_ref()?.origin else { return None };
-    let mut outgoing = Outgoing::new(&exchange, hop).ok()?;
+    let mut outgoing = Outgoing::new(&exchange).ok()?;
     outgoing.address(destination, route.preserve_host).ok()?;
     let mut out = Vec::new();
     crate::upstream::write_head(&mut out, &outgoing, &exchange.body);

@@ -346,7 +346,10 @@ impl http_body::Body for UpstreamBody {
         match &polled {
             Poll::Ready(Some(Ok(_)) | None) => self.free_at_end(),
             // A part of an answer is no connection to another one.
-            Poll::Ready(Some(Err(_))) => self.from = From::Ended,
+            Poll::Ready(Some(Err(error))) => {
+                tracing::warn!(%error, "an answer is passed on in part only");
+                self.from = From::Ended;
+            }
             Poll::Pending => {}
         }
         polled

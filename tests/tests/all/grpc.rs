@@ -3,12 +3,14 @@
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use tests::http2_wire::{DATA, END_HEADERS, END_STREAM, HEADERS, Http2Wire, PING, RESET, WINDOW_UPDATE, post};
 use tests::{Authority, Gate, GateBuilder, curl, http, python, run, workspace};
 
 /// The service; it ends with its standard input, and so with this value.
 struct Service {
     child: Child,
+    says: BufReader<ChildStdout>,
     port: u16,
 }
 
@@ -18,8 +20,17 @@ impl Service {
         command.arg(workspace().join("tests/grpc_peers.py")).arg("serve");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Service { child, port: line.trim().parse().unwrap_or_else(|error| panic!("{line:?}: {error}")) }
+        let mut says = BufReader::new(child.stdout.take().unwrap());
+        says.read_line(&mut line).unwrap();
+        Service { child, says, port: line.trim().parse().unwrap_or_else(|error| panic!("{line:?}: {error}")) }
+    }
+}
+
+impl Service {
+    fn wait_for(&mut self, line: &str) {
+        let mut said = String::new();
+        self.says.read_line(&mut said).unwrap();
+        assert_eq!(said.trim(), line);
     }
 }
 
@@ -67,6 +78,31 @@ fn every_kind_of_call_passes() {
     assert_eq!(call(&[&gate.proxy().to_string()]), served(Value::Null));
     let (tls, trusted) = (format!("localhost:{}", gate.proxy_tls().port()), &authority.certificate().cert);
     assert_eq!(call(&[&tls, trusted.to_str().unwrap()]), served(Value::Null));
+}
+
+/// Short messages pile up here when the caller is slow. That is no attack of the service.
+#[test]
+fn a_slow_caller_gets_every_short_message() {
+    let mut service = Service::start();
+    let gate = gate(service.port, "    protocols: [grpc]\n").start();
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: not a byte of an answer is taken.
+    let mut caller = Http2Wire::connect(gate.proxy(), &[0, 4, 0, 0, 0, 0]);
+    let (content_type, te) = (31, &[0, 2, b't', b'e', 8][..]);
+    let head = [&post("/t.Test/Stream", &[(content_type, "application/grpc")])[..], te, b"trailers"].concat();
+    caller.send(HEADERS, END_HEADERS, 1, &head);
+    caller.send(DATA, END_STREAM, 1, &[&[0, 0, 0, 0, 4][..], b"4000"].concat());
+    caller.until(|frame| frame.kind == HEADERS);
+    service.wait_for("streamed");
+    caller.send(PING, 0, 0, b"12345678");
+    caller.until(|frame| frame.kind == PING);
+    caller.send(WINDOW_UPDATE, 0, 1, &0x00ff_ffff_u32.to_be_bytes());
+    caller.send(WINDOW_UPDATE, 0, 0, &0x00ff_ffff_u32.to_be_bytes());
+    let answer =
+        caller.until(|frame| frame.kind == RESET || frame.flags & END_STREAM == END_STREAM && frame.stream == 1);
+    assert_eq!(answer.last().unwrap().kind, HEADERS, "the trailers come last");
+    let bytes: usize = answer.iter().filter(|frame| frame.kind == DATA).map(|frame| frame.payload.len()).sum();
+    // Each message is a head of 5 bytes and its number.
+    assert_eq!(bytes, (0..4000).map(|number: usize| 5 + number.to_string().len()).sum::<usize>());
 }
 
 #[test]

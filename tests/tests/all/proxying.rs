@@ -2,7 +2,8 @@
 //! connections that are used again.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use tests::http2_wire::{DATA, END_HEADERS, END_STREAM, Frame, HEADERS, Http2Wire, PING, RESET, post};
 use tests::{DEADLINE, Gate, Nginx, Origin, TempDir, Wire, curl, raw};
 
 const BIG: usize = 8 * 1024 * 1024;
@@ -190,35 +191,108 @@ fn what_another_gate_said_of_itself_is_replaced() {
     }
 }
 
+/// A service that speaks first, then as it is told, over one connection.
+fn service(script: impl FnOnce(TcpStream, String) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        script(stream, String::from_utf8(head).unwrap());
+    });
+    url
+}
+
+/// Reads from a stream until these bytes have come, and returns all.
+fn read_until(stream: &mut TcpStream, end: &[u8]) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// RFC 9110 section 15.2: a proxy forwards interim answers, when they come.
+#[test]
+fn early_hints_reach_the_caller_before_the_answer() {
+    let (told, seen) = std::sync::mpsc::channel();
+    let gate = gate(&service(move |mut stream, _| {
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x-own\r\nX-Own: 1\r\n\r\n";
+        stream.write_all(hints.as_bytes()).unwrap();
+        // The answer waits until the hints have arrived.
+        seen.recv().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    }));
+    let mut caller = TcpStream::connect(gate.proxy()).unwrap();
+    caller.set_read_timeout(Some(DEADLINE)).unwrap();
+    caller.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert_eq!(read_until(&mut caller, b"\r\n\r\n"), "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
+    told.send(()).unwrap();
+    assert!(read_until(&mut caller, b"ok").starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_caller_of_http_1_0_gets_no_interim_answer() {
+    let gate = gate(&service(|mut stream, _| {
+        stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    }));
+    assert_eq!(raw(gate.proxy(), b"GET / HTTP/1.0\r\nHost: h\r\n\r\n").expect_status(200).text(), "ok");
+}
+
+#[test]
+fn a_protocol_that_may_be_upgraded_to_passes_both_ways_and_no_other() {
+    let echo = |mut stream: TcpStream, head: String| {
+        let protocol = head.lines().find_map(|line| line.strip_prefix("upgrade: ")).unwrap_or("none").to_owned();
+        let answer = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: {protocol}\r\nConnection: upgrade\r\n\r\n");
+        stream.write_all(answer.as_bytes()).unwrap();
+        let mut four = [0; 4];
+        stream.read_exact(&mut four).unwrap();
+        stream.write_all(&four).unwrap();
+    };
+    let ask = |protocols: &str| {
+        let url = service(echo);
+        let config = format!(
+            "_format_version: \"3.0\"\nservices:\n- name: behind\n  url: {url}\n  routes: [{{name: all, paths: [/]}}]\n"
+        );
+        let gate = Gate::with(config).env("PORTCULLIS_CLIENT_UPGRADES", "websocket, echo/1").start();
+        let mut caller = TcpStream::connect(gate.proxy()).unwrap();
+        caller.set_read_timeout(Some(DEADLINE)).unwrap();
+        let head = format!("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: {protocols}\r\n\r\n");
+        caller.write_all(head.as_bytes()).unwrap();
+        let answer = read_until(&mut caller, b"\r\n\r\n");
+        if answer.starts_with("HTTP/1.1 101 ") {
+            caller.write_all(b"ping").unwrap();
+            read_until(&mut caller, b"ping");
+        }
+        answer
+    };
+    let switched = ask("h2c, Echo/1");
+    assert!(switched.starts_with("HTTP/1.1 101 ") && switched.contains("\r\nupgrade: echo/1\r\n"), "{switched}");
+    // Asked for nothing that may pass, the service switched all the same.
+    assert!(ask("h2c").starts_with("HTTP/1.1 502 "));
+}
+
 /// Some callers take the early end of a stream for a failure, although RFC 9113 section 8.1 allows it.
 #[test]
 fn a_refusal_over_http2_waits_for_the_rest_of_a_short_body() {
     let gate = Gate::empty().env("KONG_PROXY_LISTEN", "127.0.0.1:0 http2, 127.0.0.1:0 http2 ssl").start();
-    let mut stream = TcpStream::connect(gate.proxy()).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let frame = |kind: u8, flags: u8, id: u8, payload: &[u8]| {
-        [&[0, 0, payload.len() as u8, kind, flags, 0, 0, 0, id], payload].concat()
-    };
-    // Sends frames, and reads until there is one of this kind for this stream.
-    let mut until = |sent: &[u8], wanted: (u8, u8)| {
-        stream.write_all(sent).unwrap();
-        let mut seen = Vec::new();
-        while seen.last() != Some(&wanted) {
-            let mut header = [0; 9];
-            stream.read_exact(&mut header).unwrap();
-            let [_, high, low, kind, _, _, _, _, id] = header;
-            stream.read_exact(&mut vec![0; usize::from(high) << 8 | usize::from(low)]).unwrap();
-            seen.push((kind, id));
-        }
-        seen
-    };
-    let [data, headers, reset, settings, ping] = [0, 1, 3, 4, 6];
-    // POST http / h, content-length: 4 (RFC 7541 appendix A), the head alone.
-    let head = b"\x83\x86\x84\x41\x01h\x0f\x0d\x014";
-    let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(settings, 0, 0, b"")].concat();
-    let early = until(&[preface, frame(headers, 4, 1, head), frame(ping, 0, 0, b"12345678")].concat(), (ping, 0));
-    assert!(!early.contains(&(reset, 1)), "its stream was reset: {early:?}");
-    let answer = until(&[frame(data, 1, 1, b"late"), frame(headers, 5, 3, &head[..6])].concat(), (headers, 3));
-    assert!(!answer.contains(&(reset, 1)), "its stream was reset: {answer:?}");
-    assert!(answer.contains(&(headers, 1)), "{answer:?}");
+    let mut caller = Http2Wire::connect(gate.proxy(), b"");
+    let (content_length, end) = (28, END_HEADERS | END_STREAM);
+    caller.send(HEADERS, END_HEADERS, 1, &post("/", &[(content_length, "4")]));
+    caller.send(PING, 0, 0, b"12345678");
+    let reset = |frames: &[Frame]| frames.iter().any(|frame| frame.kind == RESET);
+    let early = caller.until(|frame| frame.kind == PING);
+    assert!(!reset(&early), "its stream was reset: {early:?}");
+    caller.send(DATA, END_STREAM, 1, b"late");
+    caller.send(HEADERS, end, 3, &post("/", &[]));
+    let answers = caller.until(|frame| frame.kind == HEADERS && frame.stream == 3);
+    assert!(!reset(&answers), "its stream was reset: {answers:?}");
+    assert!(answers.iter().any(|frame| frame.kind == HEADERS && frame.stream == 1), "{answers:?}");
 }

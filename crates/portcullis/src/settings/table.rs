@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderValue;
 use net::dns::Order as DnsOrder;
 use net::forwarded::{RealIpHeader, TrustedPeers};
 use net::listen::Listen;
@@ -142,6 +143,15 @@ settings! {
 
         /// How many seconds a caller may take nothing of its answer before its connection is closed.
         client_send_timeout_s: Duration = "60" => value::seconds, Ours;
+    }
+
+    "Callers who go on as something else" {
+        /// The protocols that a caller's connection may go on as (`Upgrade`): a comma list, or `off`.
+        ///
+        /// From then on bytes pass both ways and nothing is checked any more, so list only what a service
+        /// cannot take requests over. `h2c` and `HTTP` are refused: with them requests would go around every
+        /// plugin. Over HTTP/1.1 only. Kong passes `websocket` on, and nothing else.
+        client_upgrades: Vec<HeaderValue> = "websocket" => value::upgrades, Ours;
     }
 
     "Callers behind a proxy" {

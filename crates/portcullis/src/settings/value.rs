@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use net::listen::{Listen, parse_listens};
 
 /// `on` or `off`; Kong also takes `true` and `false`.
@@ -95,6 +96,22 @@ pub fn list(text: &str) -> Result<Vec<&str>, String> {
     if entries.is_empty() { Err("it is empty; write at least one value".to_owned()) } else { Ok(entries) }
 }
 
+/// Protocols for `Upgrade` (RFC 9110 section 7.8), in lower case; `off` is none.
+pub fn upgrades(text: &str) -> Result<Vec<HeaderValue>, String> {
+    if text == "off" {
+        return Ok(Vec::new());
+    }
+    let read = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        let bare = name.split('/').next().unwrap_or_default();
+        match ["h2c", "h2", "http"].contains(&bare) || HeaderName::from_bytes(bare.as_bytes()).is_err() {
+            true => Err(format!("{name:?} cannot stand here: requests would pass unseen, or it is no protocol")),
+            false => HeaderValue::try_from(name).map_err(|error| error.to_string()),
+        }
+    };
+    list(text)?.into_iter().map(read).collect()
+}
+
 /// Listeners; `off` is none.
 pub fn listens(text: &str) -> Result<Vec<Listen>, String> {
     parse_listens(text).map_err(|error| error.to_string())
@@ -137,6 +154,23 @@ mod tests {
         check(optional_path, "", "None");
         check(first_pem, " a.pem, b.pem", "Some(\"a.pem\")");
         check(first_pem, "-----BEGIN PRIVATE KEY-----", "no: this is the content");
+    }
+
+    #[test]
+    fn protocols() {
+        check(upgrades, "off", "[]");
+        check(upgrades, "WebSocket, custom/1", "[\"websocket\", \"custom/1\"]");
+        check(upgrades, "websocket, h2c", "no: \"h2c\" cannot stand here");
+        check(upgrades, "HTTP/2.0", "no: \"http/2.0\" cannot stand here");
+        check(upgrades, "a b", "no: \"a b\" cannot stand here");
+        check(name_servers, "", "[]");
+        check(
+            name_servers,
+            "192.0.2.1, 192.0.2.2:5353,[2001:db8::1]",
+            "[192.0.2.1:53, 192.0.2.2:5353, [2001:db8::1]:53]",
+        );
+        check(name_servers, "localhost", "no: \"localhost\" is no address");
+        check(optional_seconds, "", "None");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::{Answered, Core, Peer, http2};
 use crate::body::Body;
 use crate::body_writer::{BodyWriter, Framing};
 use crate::caller_body::{CallerBody, Inbound, LINGER, SKIPPED, awaits_continue};
+use crate::early::Early;
 use crate::forward::{connection_has, stays_open};
 use crate::marks::Marks;
 use crate::tunnel;
@@ -58,6 +59,7 @@ enum After {
 /// Serves a connection to its end.
 pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, http2_too: bool, stop: watch::Receiver<bool>) {
     let inbound = Rc::new(RefCell::new(Inbound::new(wire, core.shared.conduct.load().limits)));
+    let peer = Peer { early: Early::over(&inbound), ..peer };
     let mut number = 0;
     let mut stopping = Stopping::new(stop.clone());
     loop {

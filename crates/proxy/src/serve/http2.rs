@@ -19,9 +19,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use tokio::sync::watch;
 
-/// How much of one body, and of all bodies of a connection, may be on its way to us unread, in bytes.
+/// How much of one body may be on its way to us unread, in bytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same for all bodies of a connection. h2 derives from it how many small frames may wait, too: about 9,000.
+/// With less, it took callers who stream short messages to a slow service for attackers.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// How much of an answer waits for a caller who does not take it, in bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 

@@ -4,7 +4,7 @@ use crate::answer::{self, Answer, UpstreamError};
 use crate::balancer::Choice;
 use crate::body::Body;
 use crate::exchange::{Exchange, millis_since};
-use crate::forward::{self, Hop};
+use crate::forward;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response, StatusCode};
 use std::time::Instant;
@@ -39,20 +39,24 @@ impl Reply {
         exchange: &Exchange,
         asked: Instant,
         choice: Option<Choice>,
-        hop: Hop,
     ) -> Reply {
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if switched && !hop.websocket {
-            // Nobody asked to switch: what follows is no HTTP, and must not reach the caller as such.
+        let asked_for = exchange.hop.upgrade.as_ref();
+        let to_other = |protocol: &HeaderValue| {
+            let headers = response.headers();
+            headers.contains_key(UPGRADE) && forward::upgrade_among(headers, std::slice::from_ref(protocol)).is_none()
+        };
+        if switched && asked_for.is_none_or(to_other) {
+            // Nobody asked for this: what follows is no HTTP, and must not reach the caller as such.
             let answer = answer::nginx(StatusCode::BAD_GATEWAY, exchange.conduct.error_default_type);
             return Reply { content: Content::Own(answer), upstream_ms: Some(millis_since(asked)) };
         }
         let upstream_ms = millis_since(asked);
         let (mut head, body) = response.into_parts();
         forward::leave_upstream_connection(&mut head);
-        if switched {
+        if let Some(protocol) = asked_for.filter(|_| switched) {
             head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            head.headers.insert(UPGRADE, protocol.clone());
         }
         if let Some(choice) = choice {
             choice.write(&mut head.headers);

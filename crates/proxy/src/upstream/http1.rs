@@ -90,6 +90,7 @@ pub async fn call(
             if interim > INTERIM {
                 return Poll::Ready(Err(UpstreamError::Interim));
             }
+            outgoing.early().pass_on(parts, cx);
             scan = Scan::default();
         }
         sending.poll_late(&mut link.wire, limits, cx).map(Err)
@@ -211,9 +212,9 @@ pub fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, body: &Body) -> Framin
             Framing::Chunked
         }
     };
-    if outgoing.hop().websocket {
+    if let Some(protocol) = &outgoing.hop().upgrade {
         write::field(out, &CONNECTION, b"upgrade");
-        write::field(out, &UPGRADE, b"websocket");
+        write::field(out, &UPGRADE, protocol.as_bytes());
     } else if outgoing.hop().trailers {
         // RFC 9110 section 10.1.4: TE is for one connection, and says so.
         write::field(out, &CONNECTION, b"te");

@@ -42,6 +42,12 @@ pub struct Stay(Link);
 
 /// With this many requests under way on each connection, another one is made: what most servers allow.
 const STREAMS: usize = 100;
+/// How much of one answer may be on its way to us unread, in bytes.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The same for a connection: as much as its streams together, so that callers who are slow to take their answers
+/// do not hold up the others. h2 derives from it how many small frames may wait, too: with less, it took services
+/// that stream short messages for attackers.
+const CONNECTION_WINDOW: u32 = STREAMS as u32 * STREAM_WINDOW;
 
 impl Links {
     /// A connection with room for a request.
@@ -61,7 +67,9 @@ impl Links {
         stream: Stream,
     ) -> Result<Link, UpstreamError> {
         let mut builder = Builder::new(OnThisThread);
-        builder.timer(TokioTimer::new()).adaptive_window(true);
+        builder.timer(TokioTimer::new());
+        // Not adaptive: that measures with pings, and gRPC servers hang up on who pings often.
+        builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(UpstreamError::Http2)?;
         tokio::task::spawn_local(async move {
             // How it ends is seen by the requests on it.
