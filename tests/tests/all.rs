@@ -17,6 +17,8 @@ mod grpc;
 mod identity_headers;
 #[path = "all/instruments.rs"]
 mod instruments;
+#[path = "all/issuers.rs"]
+mod issuers;
 #[path = "all/kong_cases.rs"]
 mod kong_cases;
 #[path = "all/limits.rs"]

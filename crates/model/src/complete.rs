@@ -2,7 +2,7 @@
 
 use crate::entity::EntityKind;
 use crate::vault::EnvConfig;
-use schema::{Catalog, Field, Kind, Map, PROTOCOLS, Record, Schema, Value, Violations, json};
+use schema::{Catalog, Kind, Map, Record, Schema, Value, Violations, json};
 use std::borrow::Cow;
 
 /// An entity with every field, and what is kept beside them.
@@ -57,10 +57,7 @@ pub fn record<'a>(kind: &'a EntityKind, catalog: &Catalog, name: Option<&str>) -
                 field.required = true;
             }
             ("consumer", Some(plugin)) if !plugin.on_consumer => *field = field.clone().must_be_null(),
-            ("protocols", Some(_)) => {
-                let word = Field { kind: Kind::OneOf(PROTOCOLS), ..Field::of::<String>("", "") };
-                field.kind = Kind::Set(Box::new(word));
-            }
+            ("protocols", Some(plugin)) => plugin.restrict_protocols(field),
             _ => {}
         }
     }

@@ -21,7 +21,9 @@ struct Config {
 fn catalog() -> Catalog {
     let mut config = Config::record();
     config.prefix = "config.";
-    Catalog { plugins: vec![PluginSchema { name: "key-auth", priority: 1, config, on_consumer: false }] }
+    Catalog {
+        plugins: vec![PluginSchema { name: "key-auth", priority: 1, config, on_consumer: false, stream_too: false }],
+    }
 }
 
 fn read(text: &str) -> Result<Configuration, Vec<String>> {

@@ -79,6 +79,11 @@ impl Names {
         Ok(())
     }
 
+    /// Where the gate's own work is done.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Changes with the settings: who has kept an answer for itself must ask again.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Relaxed)

@@ -11,6 +11,7 @@ pub mod alarm;
 pub mod certificate;
 pub mod dns;
 pub mod egress;
+pub mod fetch;
 pub mod forwarded;
 pub mod handover;
 #[cfg(test)]

@@ -54,22 +54,22 @@ impl Authenticator for BasicAuth {
                 exchange.request.headers.remove(header);
             }
             let Some((username, password)) = credentials(&value) else { continue };
-            if let Some(found) = exchange.registry().basic(&username, &password) {
-                return Ok(Identity {
-                    consumer: Some(found.consumer.clone()),
-                    credential: Some(Credential { identifier: found.identifier.clone() }),
-                });
-            }
+            // The first that can be read decides: a second guess in the same request is one too many.
+            let Some(found) = exchange.registry().basic(&username, &password) else { break };
+            return Ok(Identity {
+                consumer: Some(found.consumer.clone()),
+                credential: Some(Credential { identifier: found.identifier.clone() }),
+            });
         }
         Err(Refusal::denied(Answer::error(StatusCode::UNAUTHORIZED, "Unauthorized")))
     }
 }
 
-/// What follows the scheme `Basic`, if that is the scheme.
+/// What follows the scheme, if that is `Basic` or `basic`: Kong takes no other spelling.
 fn basic(exchange: &Exchange, header: &HeaderName) -> Option<String> {
     let value = exchange.request.headers.get(header)?.to_str().ok()?.trim();
     let (scheme, encoded) = value.split_once(' ').unwrap_or((value, ""));
-    scheme.eq_ignore_ascii_case("basic").then(|| encoded.trim().to_owned())
+    matches!(scheme, "Basic" | "basic").then(|| encoded.trim().to_owned())
 }
 
 /// User name and password; the name ends at the first colon, the password may hold more.

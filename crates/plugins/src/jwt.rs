@@ -1,21 +1,29 @@
-//! Authenticates a consumer by a signed token whose key a credential holds (RFC 7519).
+//! Authenticates callers by signed tokens (RFC 7519), whose key a consumer's credential holds or their issuer
+//! publishes.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
+use issuers::{Demands, Issuer, Issuers};
 use jose::{Jwt as Token, ParseError};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
-use proxy::identity::{Credential, Identity};
+use proxy::identity::{self, Credential, Identity};
 use proxy::plugin::Fault;
 use proxy::{balancer, query};
 use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 use verdicts::{Times, Verdict, Verdicts};
 
+mod issuers;
+mod key_set;
 mod verdicts;
 
-/// Authenticates a consumer by a signed token (RFC 7519) whose key a credential holds.
+/// Authenticates callers by signed tokens (RFC 7519).
+///
+/// A token of one of the `issuers` is verified with the keys that its issuer publishes. Any other names a credential
+/// of a consumer, which holds the key, as in Kong.
 #[derive(Deserialize, Schema)]
 #[schema(check(Check::When {
     field: "maximum_expiration",
@@ -52,6 +60,29 @@ pub struct Config {
     header_names: Option<Set<String>>,
     /// The realm named in the challenge.
     realm: Option<String>,
+    /// Issuers, such as identity providers, whose tokens are believed by the keys that they publish.
+    #[schema(ours)]
+    issuers: Option<Vec<Issuer>>,
+    /// Claims of an issuer's token that services are told, each with the name of its header.
+    ///
+    /// Nobody else can set these headers: they are removed from every request, on every route.
+    #[schema(ours, each(format(header_name)))]
+    claims_to_headers: Option<BTreeMap<String, String>>,
+    /// The scopes that an issuer's token must have: one of these entries, and of an entry with spaces each word.
+    #[schema(ours)]
+    scopes_required: Option<Vec<String>>,
+    /// The claim that holds the scopes.
+    #[schema(ours, default = "scope")]
+    scopes_claim: Option<String>,
+    /// The roles of which an issuer's token must have one.
+    #[schema(ours)]
+    roles_required: Option<Vec<String>>,
+    /// The claim that holds the roles.
+    #[schema(ours, default = "roles")]
+    roles_claim: Option<String>,
+    /// The claim of an issuer's token that holds its caller's groups, for acl.
+    #[schema(ours)]
+    groups_claim: Option<String>,
 }
 
 #[derive(Clone, Copy, Deserialize, Schema, PartialEq, Debug)]
@@ -63,6 +94,7 @@ enum Claim {
 
 pub struct Jwt {
     config: Config,
+    issuers: Issuers,
     verdicts: Verdicts,
 }
 
@@ -71,8 +103,21 @@ impl Authenticator for Jwt {
     const PRIORITY: i32 = 1450;
     type Config = Config;
 
-    fn new(config: Config) -> Result<Self, Violations> {
-        Ok(Jwt { config, verdicts: Verdicts::new() })
+    fn new(mut config: Config) -> Result<Self, Violations> {
+        let demands = Demands {
+            scopes: config.scopes_required.iter().flatten().map(|entry| split(entry)).collect(),
+            scopes_claim: config.scopes_claim.take().unwrap_or_else(|| "scope".to_owned()),
+            roles: config.roles_required.take().unwrap_or_default(),
+            roles_claim: config.roles_claim.take().unwrap_or_else(|| "roles".to_owned()),
+            groups_claim: config.groups_claim.take(),
+            headers: headers(config.claims_to_headers.take().unwrap_or_default())?,
+        };
+        let issuers = Issuers::new(config.issuers.take().unwrap_or_default(), demands)?;
+        Ok(Jwt { config, issuers, verdicts: Verdicts::new() })
+    }
+
+    fn reserves(&self) -> Vec<HeaderName> {
+        self.issuers.headers().cloned().collect()
     }
 
     fn options(config: &Config) -> Options {
@@ -88,14 +133,20 @@ impl Authenticator for Jwt {
         let token = self.token(exchange)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
         let now = now.as_secs_f64();
-        if let Some(known) = self.verdicts.get(&token) {
-            self.check_times(known.times, now)?;
-            return Ok(known.identity);
+        let known = self.verdicts.get(&token).filter(|known| self.holds(known, exchange));
+        let (verdict, new) = match known {
+            Some(known) => (known, false),
+            None => (self.verify(exchange, &token).await?, true),
+        };
+        self.check_times(&verdict, now)?;
+        if new {
+            self.verdicts.keep(&token, verdict.clone());
         }
-        let (identity, times) = self.verify(exchange, &token)?;
-        self.check_times(times, now)?;
-        self.verdicts.keep(&token, Verdict { identity: identity.clone(), times });
-        Ok(identity)
+        if let Some(told) = &verdict.told {
+            exchange.request.headers.extend(told.headers.iter().cloned());
+            exchange.authenticated_groups = told.groups.clone();
+        }
+        Ok(verdict.identity)
     }
 }
 
@@ -128,9 +179,18 @@ impl Jwt {
         }
     }
 
-    /// Finds the credential that the token names, and holds the token against its key.
-    fn verify(&self, exchange: &Exchange, token: &str) -> Result<(Identity, Times), Refusal> {
+    /// Whether a verdict still stands: an issuer's, as long as its keys do.
+    fn holds(&self, verdict: &Verdict, exchange: &Exchange) -> bool {
+        let told = verdict.told.as_ref();
+        told.is_none_or(|told| self.issuers.are_in_force(&told.issuer, &told.keys, &exchange.plan.fetcher))
+    }
+
+    /// Finds the key of a token, its issuer's or that of the credential which it names, and holds it against that.
+    async fn verify(&self, exchange: &Exchange, token: &str) -> Result<Verdict, Refusal> {
         let token = Token::parse_jwt(token).map_err(|error| invalid(parse_text(error)))?;
+        if let Some(issuer) = self.issuers.of(&token) {
+            return self.issuers.verify(exchange, issuer, token).await;
+        }
         let claim = self.config.key_claim_name.as_deref().unwrap_or("iss");
         let key = key_of(&token, claim)?;
         let Some(credential) = exchange.registry().jwt(&key) else {
@@ -149,23 +209,28 @@ impl Jwt {
             consumer: Some(credential.consumer.clone()),
             credential: Some(Credential { identifier: credential.identifier.clone() }),
         };
-        Ok((identity, Times::of(verified.claims())))
+        Ok(Verdict { identity, times: Times::of(verified.claims()), told: None })
     }
 
-    fn check_times(&self, times: Times, now: f64) -> Result<(), Refusal> {
+    /// Whether it is time for a token. An issuer's must always tell when it ends.
+    fn check_times(&self, verdict: &Verdict, now: f64) -> Result<(), Refusal> {
+        let (times, told) = (verdict.times, verdict.told.as_ref());
+        let leeway = told.map_or(0.0, |told| told.leeway_s);
         let wanted = self.config.claims_to_verify.as_deref().unwrap_or_default();
         let mut wrong = Map::new();
-        if wanted.contains(&Claim::Exp) {
+        if told.is_some() || wanted.contains(&Claim::Exp) {
             match times.expires {
                 None => drop(wrong.insert("exp".to_owned(), json!("must be a number"))),
-                Some(exp) if exp <= now => drop(wrong.insert("exp".to_owned(), json!("token expired"))),
+                Some(exp) if exp + leeway <= now => drop(wrong.insert("exp".to_owned(), json!("token expired"))),
                 Some(_) => {}
             }
         }
-        if wanted.contains(&Claim::Nbf) {
+        if told.is_some() || wanted.contains(&Claim::Nbf) {
             match times.not_before {
+                // An issuer need not say since when (RFC 7519 section 4.1.5).
+                None if told.is_some() => {}
                 None => drop(wrong.insert("nbf".to_owned(), json!("must be a number"))),
-                Some(nbf) if nbf > now => drop(wrong.insert("nbf".to_owned(), json!("token not valid yet"))),
+                Some(nbf) if nbf > now + leeway => drop(wrong.insert("nbf".to_owned(), json!("token not valid yet"))),
                 Some(_) => {}
             }
         }
@@ -175,6 +240,29 @@ impl Jwt {
         }
         if wrong.is_empty() { Ok(()) } else { Err(refusal(&Value::Object(wrong))) }
     }
+}
+
+/// Claims with the headers that tell them.
+fn headers(told: BTreeMap<String, String>) -> Result<Vec<(String, HeaderName)>, Violations> {
+    let read = told.into_iter().map(|(claim, header)| {
+        let header =
+            header.parse().map_err(|_| Violations::field("claims_to_headers", "this cannot be a header's name"));
+        Ok((claim, header?))
+    });
+    read.collect()
+}
+
+/// Names that a service takes for its own, or for what frames the message, cannot tell claims.
+fn header_name(name: &str) -> Result<(), String> {
+    let header: HeaderName = name.parse().map_err(|_| format!("'{name}' cannot be a header's name"))?;
+    match identity::may_be_told_in(&header) {
+        true => Ok(()),
+        false => Err(format!("'{name}' has a meaning of its own; choose another name, such as X-User-Id")),
+    }
+}
+
+fn split(words: &str) -> Vec<String> {
+    words.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 /// The tokens of all such headers (RFC 6750 section 2.1).

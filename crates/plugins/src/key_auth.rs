@@ -1,5 +1,6 @@
 //! Authenticates a consumer by an API key in a header, the query, or the body.
 
+use crate::whole_body;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, StatusCode};
@@ -7,7 +8,7 @@ use members::Members;
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
-use proxy::body::{Body, BodyError, BufferError};
+use proxy::body::Body;
 use proxy::identity::{Credential, Identity};
 use proxy::plugin::Fault;
 use proxy::query;
@@ -44,9 +45,6 @@ pub struct Config {
     /// The realm named in the challenge.
     realm: Option<String>,
 }
-
-/// The largest body that is searched for a key, in bytes.
-const MAX_BODY: usize = 8 * 1024 * 1024;
 
 pub struct KeyAuth {
     names: Vec<Name>,
@@ -183,19 +181,7 @@ impl Fields {
         if !["application/x-www-form-urlencoded", "application/json", "multipart/form-data"].contains(&media.as_str()) {
             return Ok(Fields::None);
         }
-        let body = match exchange.body.buffer(MAX_BODY).await {
-            Ok(body) => body,
-            Err(BufferError::TooLarge { .. }) => {
-                let answer = Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large");
-                return Err(Refusal::Final(Box::new(answer)));
-            }
-            Err(BufferError::Broken(BodyError::CallerStalled)) => {
-                return Err(Refusal::Final(Box::new(Answer::error(StatusCode::REQUEST_TIMEOUT, "Request timeout"))));
-            }
-            Err(BufferError::Broken(_)) => {
-                return Err(Refusal::Final(Box::new(Answer::error(StatusCode::BAD_REQUEST, "Bad request"))));
-            }
-        };
+        let body = whole_body::read(exchange).await?;
         Ok(match media.as_str() {
             "application/json" => serde_json::from_slice(&body).map_or(Fields::None, Fields::Json),
             "multipart/form-data" => match multipart::boundary(&content_type) {

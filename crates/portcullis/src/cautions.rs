@@ -63,10 +63,31 @@ fn of_plugin(plugin: &PluginRow, configuration: &Configuration) -> Vec<String> {
         if in_query {
             texts.push("uri_param_names: tokens in URLs end in the logs of other systems".to_owned());
         }
+        for issuer in config.get("issuers").and_then(Value::as_array).into_iter().flatten() {
+            let place = ["jwks_uri", "issuer"].into_iter().find_map(|field| issuer.get(field)?.as_str());
+            if issuer.get("jwks").is_none() && place.is_some_and(|place| place.starts_with("http://")) {
+                let text = "issuers: keys come over plain http: whoever stands between can make tokens; use https";
+                texts.push(text.to_owned());
+            }
+            let anybody = |audiences: &Vec<Value>| audiences.iter().any(|audience| audience == "*");
+            if issuer.get("audiences").and_then(Value::as_array).is_some_and(anybody) {
+                let text = "issuers: audiences: '*': tokens that the issuer made for others are good here, too";
+                texts.push(text.to_owned());
+            }
+        }
         let verified = config.get("claims_to_verify").and_then(Value::as_array);
-        if !verified.is_some_and(|claims| claims.iter().any(|claim| claim == "exp")) {
+        let by_credential = !configuration.typed::<JwtSecret>("jwt_secrets").is_empty()
+            || config.get("issuers").is_none_or(Value::is_null);
+        if by_credential && !verified.is_some_and(|claims| claims.iter().any(|claim| claim == "exp")) {
             texts.push("claims_to_verify lacks exp: a token that was good once is good for ever".to_owned());
         }
+    }
+    let all_sites = |origins: &Vec<Value>| origins.is_empty() || origins.iter().any(|origin| origin == "*");
+    let origins = config.get("origins").and_then(Value::as_array);
+    if plugin.name == "cors" && is("credentials", true) && origins.is_none_or(all_sites) {
+        texts.push(
+            "credentials: true for all origins: every site may read answers with its visitor's cookies".to_owned(),
+        );
     }
     if let Some(anonymous) = config.get("anonymous").and_then(Value::as_str) {
         let kind = model::entity::kind("consumers");

@@ -68,7 +68,7 @@ impl Gate {
     /// A gate with its first configuration, or every violation in words.
     pub fn new(settings: Settings, sources: Sources, data: DataDir, names: Arc<Names>) -> Result<Gate, Vec<String>> {
         let one = |error: String| vec![error];
-        let workshop = parts::workshop(&settings, &data, Arc::default()).map_err(one)?;
+        let workshop = parts::workshop(&settings, &data, &names, Arc::default()).map_err(one)?;
         let log = parts::access_log(&settings).map_err(one)?;
         let catalog = plugins::catalog(|name| settings.plugins.allows(name));
         let plan = plan(&workshop, &catalog, &sources, &settings, || Arc::new(Configuration::empty()))?;
@@ -122,7 +122,8 @@ impl Gate {
         let mut state = self.state();
         let (settings, warnings) = self.sources.read().map_err(|errors| one(errors.to_string()))?;
         warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let workshop = parts::workshop(&settings, &self.data, state.workshop.upstream_tls.clone()).map_err(one)?;
+        let workshop =
+            parts::workshop(&settings, &self.data, &self.names, state.workshop.upstream_tls.clone()).map_err(one)?;
         // Configurations that came over the Admin API stay, under the new settings.
         let now_in_force = || self.shared.plan.load().configuration.clone();
         let plan = plan(&workshop, &self.catalog, &self.sources, &settings, now_in_force)?;

@@ -4,9 +4,10 @@ use crate::data_dir::DataDir;
 use crate::settings::Settings;
 use crate::settings::access_log::AccessLog as Sink;
 use crate::settings::words::AccessLogFormat;
-use net::dns;
+use net::dns::{self, Names};
+use net::fetch::Fetcher;
 use net::listen::Listen;
-use net::upstream_tls::UpstreamTls;
+use net::upstream_tls::{UpstreamTls, UpstreamTlsOptions};
 use proxy::access_log::{AccessLog, Format};
 use proxy::plan::{DefaultCertificate, Workshop};
 use schema::{Value, json};
@@ -15,7 +16,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 /// What compiling needs. `upstream_tls` goes from one workshop to the next, so that connections outlive a change.
-pub fn workshop(settings: &Settings, data: &DataDir, upstream_tls: Arc<UpstreamTls>) -> Result<Workshop, String> {
+pub fn workshop(
+    settings: &Settings,
+    data: &DataDir,
+    names: &Arc<Names>,
+    upstream_tls: Arc<UpstreamTls>,
+) -> Result<Workshop, String> {
     let unknown: Vec<&str> = settings
         .plugins
         .named()
@@ -24,12 +30,16 @@ pub fn workshop(settings: &Settings, data: &DataDir, upstream_tls: Arc<UpstreamT
     if !unknown.is_empty() {
         return Err(format!("plugins: this version has no {}", unknown.join(", ")));
     }
+    let authorities = authorities(settings)?;
+    let options = UpstreamTlsOptions { ca_certificates: authorities.clone(), ..UpstreamTlsOptions::default() };
+    let tls = upstream_tls.config(&options).map_err(|error| error.to_string());
     Ok(Workshop {
         plugins: plugins::PLUGINS,
         default_certificate: default_certificate(settings, data)?,
         session_tickets: settings.ssl_session_tickets,
         upstream_tls,
-        authorities: authorities(settings)?,
+        authorities,
+        fetcher: Arc::new(Fetcher::new(names.clone(), tls)),
     })
 }
 

@@ -4,7 +4,7 @@ use crate::answer::Answer;
 use crate::exchange::Exchange;
 use crate::identity::{Identity, header_value};
 use crate::plugin::{Fault, Plugin, Verdict};
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 use schema::{Schema, Violations};
 use std::ops::ControlFlow;
 
@@ -17,6 +17,11 @@ pub trait Authenticator: Sized + Send + Sync + 'static {
     fn new(config: Self::Config) -> Result<Self, Violations>;
 
     fn options(config: &Self::Config) -> Options;
+
+    /// The headers in which it tells services something besides who calls.
+    fn reserves(&self) -> Vec<HeaderName> {
+        Vec::new()
+    }
 
     /// Finds the credential and verifies it. Runs only when it has to.
     fn authenticate(&self, exchange: &mut Exchange) -> impl Future<Output = Result<Identity, Refusal>>;
@@ -74,6 +79,10 @@ impl<A: Authenticator> Plugin for Authenticate<A> {
             None => options.scheme.to_owned(),
         };
         Ok(Authenticate { authenticator: A::new(config)?, options, challenge })
+    }
+
+    fn reserves(&self) -> Vec<HeaderName> {
+        self.authenticator.reserves()
     }
 
     async fn on_request(&self, exchange: &mut Exchange) -> Verdict {

@@ -3,10 +3,12 @@
 use crate::caller_body::CallerBody;
 use crate::upstream::{UpstreamBody, WatchedBody};
 use bytes::{Bytes, BytesMut};
+use http::HeaderName;
 use http_body::{Body as _, Frame, SizeHint};
 use http1::chunked::ChunkFault;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use thiserror::Error;
 
@@ -82,6 +84,22 @@ impl Body {
         let bytes = buffer.freeze();
         *self = Body::Full(bytes.clone());
         Ok(bytes)
+    }
+}
+
+impl Body {
+    /// Takes these names out of its trailers, besides those that nobody may say there.
+    pub fn reserve(&mut self, names: &Arc<[HeaderName]>) {
+        if let (Body::Caller(body), false) = (self, names.is_empty()) {
+            body.reserve(names);
+        }
+    }
+
+    /// Lets no more than this of it pass. What is larger breaks off when too much has come.
+    pub fn limit(&mut self, limit_bytes: u64) {
+        if let Body::Caller(body) = self {
+            body.limit(limit_bytes);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::body::BodyError;
 use crate::conduct::CallerLimits;
 use crate::identity;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body as _, Frame, SizeHint};
 use http1::body::{Next, Reader};
 use hyper::body::Incoming;
@@ -13,6 +13,7 @@ use net::wire::Wire;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -22,6 +23,8 @@ pub struct CallerBody {
     from: From,
     /// How much more it may send.
     allowed: u64,
+    /// Headers that plugins tell services: trailers may not.
+    reserved: Arc<[HeaderName]>,
 }
 
 enum From {
@@ -81,12 +84,24 @@ pub struct Http2Body {
 impl CallerBody {
     pub fn http1(inbound: Rc<RefCell<Inbound>>) -> CallerBody {
         let (number, allowed) = (inbound.borrow().number, inbound.borrow().limits.body_bytes);
-        CallerBody { from: From::Http1(Http1Body { inbound, number, wait: Wait::default() }), allowed }
+        CallerBody {
+            from: From::Http1(Http1Body { inbound, number, wait: Wait::default() }),
+            allowed,
+            reserved: Arc::default(),
+        }
     }
 
     pub fn http2(incoming: Incoming, unread: Unread, limits: CallerLimits) -> CallerBody {
         let body = Http2Body { incoming: Some(incoming), unread, patience: limits.body_timeout, timer: None };
-        CallerBody { from: From::Http2(Box::new(body)), allowed: limits.body_bytes }
+        CallerBody { from: From::Http2(Box::new(body)), allowed: limits.body_bytes, reserved: Arc::default() }
+    }
+
+    pub fn reserve(&mut self, names: &Arc<[HeaderName]>) {
+        self.reserved = names.clone();
+    }
+
+    pub fn limit(&mut self, limit_bytes: u64) {
+        self.allowed = self.allowed.min(limit_bytes);
     }
 
     pub fn poll_frame(&mut self, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -97,7 +112,7 @@ impl CallerBody {
         if let Poll::Ready(Some(Ok(frame))) = &mut polled {
             // Some services merge trailers into the headers: what a caller may not say there, it may not say here.
             if let Some(trailers) = frame.trailers_mut() {
-                identity::strip_trailers(trailers);
+                identity::strip_trailers(trailers, &self.reserved);
             }
             let size = frame.data_ref().map_or(0, |data| data.len() as u64);
             match self.allowed.checked_sub(size) {

@@ -3,6 +3,7 @@
 use crate::answer::{self, Answer};
 use crate::exchange::Exchange;
 use crate::plugin::Running;
+use http::HeaderName;
 use http::response::Parts;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -51,6 +52,15 @@ pub struct Placements(HashMap<(Option<Uuid>, Option<Uuid>), Vec<Placement>>);
 impl Placements {
     pub fn add(&mut self, placement: Placement) {
         self.0.entry((placement.scope.route, placement.scope.service)).or_default().push(placement);
+    }
+
+    /// The headers in which the plugins tell services something.
+    pub fn reserved(&self) -> Vec<HeaderName> {
+        let mut names: Vec<HeaderName> =
+            self.0.values().flatten().flat_map(|placed| placed.plugin.reserves()).collect();
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        names
     }
 
     /// The placements that a request of this route and service may meet.
@@ -159,6 +169,10 @@ mod tests {
     struct Nothing;
 
     impl Running for Nothing {
+        fn reserves(&self) -> Vec<HeaderName> {
+            Vec::new()
+        }
+
         fn on_request<'a>(&'a self, _: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>> {
             Box::pin(async { Ok(ControlFlow::Continue(())) })
         }

@@ -80,8 +80,10 @@ pub struct Target {
 impl Exchange {
     /// Takes a request in. What only the gate may say about the caller is removed here, once, whether or
     /// not any plugin authenticates.
-    pub fn new(mut request: Parts, body: Body, caller: Caller, plan: Arc<Plan>, conduct: Arc<Conduct>) -> Exchange {
+    pub fn new(mut request: Parts, mut body: Body, caller: Caller, plan: Arc<Plan>, conduct: Arc<Conduct>) -> Exchange {
         identity::strip(&mut request.headers);
+        identity::strip_reserved(&mut request.headers, &plan.reserved);
+        body.reserve(&plan.reserved);
         identity::strip_forwarding(&mut request.headers, caller.trusted);
         Exchange {
             request,

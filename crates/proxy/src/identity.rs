@@ -81,6 +81,26 @@ pub fn strip_forwarding(headers: &mut HeaderMap, trusted: bool) {
     remove_where(headers, forged);
 }
 
+/// Removes what plugins of the configuration tell services, in whatever spelling: callers may not.
+pub fn strip_reserved(headers: &mut HeaderMap, reserved: &[HeaderName]) {
+    if !reserved.is_empty() {
+        remove_where(headers, |name| is_one_of(name, reserved));
+    }
+}
+
+fn is_one_of(name: &HeaderName, reserved: &[HeaderName]) -> bool {
+    let same = |own: &HeaderName| name.as_str().len() == own.as_str().len() && begins_with(name.as_str(), own.as_str());
+    reserved.iter().any(same)
+}
+
+/// Whether a plugin may use this header to tell services something: it frames no message, is for nobody else, and
+/// is not written by the gate anyhow.
+pub fn may_be_told_in(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let ours = is_reserved(text) || ["forwarded", "via", "expect"].contains(&text);
+    !NO_TRAILERS.contains(name) && !ours && !FORWARDING.iter().any(|canonical| begins_with(text, canonical))
+}
+
 /// What belongs to the head alone, because it says where the message ends, whom it is for, or who sends it
 /// (RFC 9110 section 6.5.1).
 const NO_TRAILERS: [HeaderName; 11] = [
@@ -98,9 +118,9 @@ const NO_TRAILERS: [HeaderName; 11] = [
 ];
 
 /// Removes from trailers what may not be said there, or not in headers either: some services merge the two.
-pub fn strip_trailers(trailers: &mut HeaderMap) {
+pub fn strip_trailers(trailers: &mut HeaderMap, reserved: &[HeaderName]) {
     let forged = |name: &HeaderName| {
-        if NO_TRAILERS.contains(name) {
+        if NO_TRAILERS.contains(name) || is_one_of(name, reserved) {
             return true;
         }
         let name = name.as_str();

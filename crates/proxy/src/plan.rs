@@ -5,12 +5,14 @@ use crate::chain::{Chain, Placement, Placements, Scope};
 use crate::destination::Destination;
 use crate::plugin::Definition;
 use crate::registry::{Registry, Unusable};
+use http::HeaderName;
 use model::plugin_row::PluginRow;
 use model::route::{Protocol, Route};
 use model::service::Service;
 use model::target::Target;
 use model::upstream::Upstream;
 use model::{Configuration, Invalid, invalid};
+use net::fetch::Fetcher;
 use router::{Precedence, Router};
 use schema::{Value, Violations};
 use std::collections::HashMap;
@@ -30,6 +32,10 @@ pub struct Plan {
     /// The plugins that are everywhere: they see the answer to a request that no route takes.
     pub everywhere: Chain,
     pub registry: Registry,
+    /// The headers in which plugins tell services something: no caller may set them, on any route.
+    pub reserved: Arc<[HeaderName]>,
+    /// For what plugins must ask others, such as the keys of an issuer.
+    pub fetcher: Arc<Fetcher>,
     pub caller_tls: net::server_tls::CallerTls,
     pub configuration: Arc<Configuration>,
 }
@@ -95,6 +101,7 @@ pub struct Workshop {
     /// Who may vouch for services that name no CA of their own (`lua_ssl_trusted_certificate`); `None` for
     /// whom the operating system trusts.
     pub authorities: Option<Vec<net::CertificateDer<'static>>>,
+    pub fetcher: Arc<Fetcher>,
 }
 
 impl Workshop {
@@ -136,6 +143,8 @@ impl Workshop {
             routes: compiled,
             everywhere: Chain::select(&placements, None, None),
             registry,
+            reserved: placements.reserved().into(),
+            fetcher: self.fetcher.clone(),
             caller_tls,
             configuration,
         })

@@ -2,6 +2,7 @@
 
 use crate::answer::Answer;
 use crate::exchange::Exchange;
+use http::HeaderName;
 use http::response::Parts;
 use schema::{PluginSchema, Schema, Value, Violations};
 use std::error::Error;
@@ -20,10 +21,17 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     const PRIORITY: i32;
     /// Whether it may be placed on a consumer; what finds the consumer out may not.
     const ON_CONSUMER: bool = true;
+    /// Whether Kong's works on routes that are not of HTTP, too: then a file may say so.
+    const STREAM_TOO: bool = false;
     type Config: Schema;
 
     /// Does everything costly: compiles patterns, decodes keys. May not wait.
     fn new(config: Self::Config) -> Result<Self, Violations>;
+
+    /// The headers in which it tells services something. Callers may not set them, on any route.
+    fn reserves(&self) -> Vec<HeaderName> {
+        Vec::new()
+    }
 
     /// Runs before the request goes upstream; the only hook that may wait, and may answer instead.
     ///
@@ -76,7 +84,8 @@ impl Definition {
             schema: || {
                 let mut config = P::Config::record();
                 config.prefix = "config.";
-                PluginSchema { name: P::NAME, priority: P::PRIORITY, config, on_consumer: P::ON_CONSUMER }
+                let (on_consumer, stream_too) = (P::ON_CONSUMER, P::STREAM_TOO);
+                PluginSchema { name: P::NAME, priority: P::PRIORITY, config, on_consumer, stream_too }
             },
             build: |config| Ok(Box::new(P::new(P::Config::from_read(config)?)?)),
         }
@@ -94,11 +103,16 @@ impl Definition {
 
 /// A built plugin, as the chain holds it. Implemented for every [`Plugin`]; nobody writes it by hand.
 pub trait Running: Send + Sync {
+    fn reserves(&self) -> Vec<HeaderName>;
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>>;
     fn on_response(&self, exchange: &mut Exchange, response: &mut Parts);
 }
 
 impl<P: Plugin> Running for P {
+    fn reserves(&self) -> Vec<HeaderName> {
+        Plugin::reserves(self)
+    }
+
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>> {
         Box::pin(Plugin::on_request(self, exchange))
     }

@@ -7,10 +7,10 @@ use crate::identity::header_value;
 use http::HeaderValue;
 use jose::VerifyingKey;
 use model::consumer;
-use model::credential::{Acl, Algorithm, BasicAuth, JwtSecret, KeyAuth};
+use model::credential::{Acl, Algorithm, BasicAuth, HmacAuth, JwtSecret, KeyAuth};
 use model::invalid::Place;
 use model::{Configuration, Row};
-use schema::{Schema, Violations};
+use schema::{Schema, Secret, Violations};
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -20,9 +20,11 @@ use uuid::Uuid;
 pub struct Registry {
     consumers: HashMap<Uuid, Arc<Consumer>>,
     by_username: HashMap<String, Uuid>,
+    by_custom_id: HashMap<String, Uuid>,
     keys: HashMap<[u8; 32], ApiKey>,
     jwts: HashMap<String, Arc<JwtCredential>>,
     basic: HashMap<String, BasicCredential>,
+    hmac: HashMap<String, HmacCredential>,
 }
 
 /// A consumer, with its headers made once.
@@ -66,6 +68,13 @@ pub struct BasicCredential {
     password_sha1: String,
 }
 
+/// A user name with the secret that its signatures are made with.
+pub struct HmacCredential {
+    pub consumer: Arc<Consumer>,
+    pub identifier: HeaderValue,
+    pub secret: Secret,
+}
+
 /// A row that cannot take part, and why.
 pub struct Unusable {
     pub entity_type: &'static str,
@@ -83,6 +92,9 @@ impl Registry {
         for (_, row) in rows::<consumer::Consumer>(configuration, "consumers", "consumer", unusable) {
             if let Some(username) = &row.username {
                 registry.by_username.insert(username.clone(), row.id);
+            }
+            if let Some(custom_id) = &row.custom_id {
+                registry.by_custom_id.insert(custom_id.clone(), row.id);
             }
             let groups = groups.remove(&row.id).unwrap_or_default();
             registry.consumers.insert(row.id, Arc::new(Consumer::new(row, groups)));
@@ -108,6 +120,11 @@ impl Registry {
             let password_sha1 = row.password.reveal().to_owned();
             registry.basic.insert(row.username, BasicCredential { consumer, identifier, password_sha1 });
         }
+        for (_, row) in rows::<HmacAuth>(configuration, "hmacauth_credentials", "hmacauth_credential", unusable) {
+            let (Some(consumer), Some(secret)) = (registry.owner(row.consumer.id), row.secret) else { continue };
+            let identifier = header_value(&row.username);
+            registry.hmac.insert(row.username, HmacCredential { consumer, identifier, secret });
+        }
         registry
     }
 
@@ -117,8 +134,19 @@ impl Registry {
 
     /// The consumer with this identity or user name: what `anonymous` may hold.
     pub fn consumer(&self, id_or_username: &str) -> Option<&Arc<Consumer>> {
-        let id = Uuid::try_parse(id_or_username).ok().filter(|id| self.consumers.contains_key(id));
-        self.consumers.get(&id.or_else(|| self.by_username.get(id_or_username).copied())?)
+        self.consumer_by_id(id_or_username).or_else(|| self.consumer_by_username(id_or_username))
+    }
+
+    pub fn consumer_by_id(&self, id: &str) -> Option<&Arc<Consumer>> {
+        self.consumers.get(&Uuid::try_parse(id).ok()?)
+    }
+
+    pub fn consumer_by_username(&self, username: &str) -> Option<&Arc<Consumer>> {
+        self.consumers.get(self.by_username.get(username)?)
+    }
+
+    pub fn consumer_by_custom_id(&self, custom_id: &str) -> Option<&Arc<Consumer>> {
+        self.consumers.get(self.by_custom_id.get(custom_id)?)
     }
 
     /// The credential of an API key that has not expired. `now` is in seconds since 1970.
@@ -130,6 +158,11 @@ impl Registry {
     /// The credential whose `key` is this value of the key claim.
     pub fn jwt(&self, key: &str) -> Option<&Arc<JwtCredential>> {
         self.jwts.get(key)
+    }
+
+    /// The credential that signs under this user name.
+    pub fn hmac(&self, username: &str) -> Option<&HmacCredential> {
+        self.hmac.get(username)
     }
 
     /// The credential of this user name, if the password is its.

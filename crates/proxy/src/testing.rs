@@ -19,6 +19,7 @@ pub fn plan(configuration: Configuration, plugins: &'static [Definition]) -> Arc
         session_tickets: true,
         upstream_tls: Arc::default(),
         authorities: None,
+        fetcher: Arc::new(net::fetch::Fetcher::nowhere()),
     };
     match workshop.compile(Arc::new(configuration), 0) {
         Ok(plan) => Arc::new(plan),

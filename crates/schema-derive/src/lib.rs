@@ -116,13 +116,16 @@ fn call(rule: &Meta) -> syn::Result<Tokens> {
 
 /// A field-less enum becomes a string with a closed set of words.
 fn one_of(name: &syn::Ident, attrs: &[Attribute], data: &syn::DataEnum) -> syn::Result<Tokens> {
-    let lower = attrs.iter().any(|attr| serde_value(attr, "rename_all").is_some_and(|case| case == "lowercase"));
+    let case = attrs.iter().find_map(|attr| serde_value(attr, "rename_all"));
     let mut words = Vec::new();
     for variant in &data.variants {
-        let word = match renamed(&variant.attrs) {
-            Some(word) => word,
-            None if lower => variant.ident.to_string().to_lowercase(),
-            None => variant.ident.to_string(),
+        let own = variant.ident.to_string();
+        let word = match (renamed(&variant.attrs), case.as_deref()) {
+            (Some(word), _) => word,
+            (None, Some("lowercase")) => own.to_lowercase(),
+            (None, Some("UPPERCASE")) => own.to_uppercase(),
+            (None, None) => own,
+            (None, Some(_)) => return Err(syn::Error::new(name.span(), "rename_all is lowercase or UPPERCASE here")),
         };
         words.push(word);
     }

@@ -18,10 +18,15 @@ pub struct PluginSchema {
     pub config: Record,
     /// Whether it may be placed on a consumer; authentication plugins may not.
     pub on_consumer: bool,
+    /// Whether it may be written for routes of other protocols than HTTP, too.
+    pub stream_too: bool,
 }
 
 /// The protocols of a plugin that works on HTTP requests.
-pub const PROTOCOLS: &[&str] = &["grpc", "grpcs", "http", "https"];
+const PROTOCOLS: &[&str] = &["grpc", "grpcs", "http", "https"];
+/// What may be written for a plugin that in Kong works on connections, too; and what stands for it if nothing is.
+const STREAM_PROTOCOLS: &[&str] = &["grpc", "grpcs", "http", "https", "tcp", "tls", "tls_passthrough", "udp"];
+const STREAM_DEFAULT: &[&str] = &["http", "https", "tcp", "tls", "grpc", "grpcs"];
 
 impl Catalog {
     pub fn plugin(&self, name: &str) -> Option<&PluginSchema> {
@@ -30,6 +35,16 @@ impl Catalog {
 }
 
 impl PluginSchema {
+    /// Makes of the field `protocols` the one of this plugin.
+    pub fn restrict_protocols(&self, field: &mut Field) {
+        let (default, words) = match self.stream_too {
+            true => (STREAM_DEFAULT, STREAM_PROTOCOLS),
+            false => (PROTOCOLS, PROTOCOLS),
+        };
+        field.kind = Kind::Set(Box::new(Field { kind: Kind::OneOf(words), ..Field::of::<String>("", "") }));
+        field.default = Some(json!(default));
+    }
+
     /// The answer to `GET /schemas/plugins/NAME`.
     pub fn to_kong(&self) -> Value {
         let mut fields = Vec::new();
@@ -37,8 +52,8 @@ impl PluginSchema {
             let consumer = Field { kind: Kind::Foreign("consumers"), ..Field::of::<Option<Reference>>("", "") };
             fields.push(json!({ "consumer": consumer.must_be_null().to_kong() }));
         }
-        let mut protocols = Field::of::<Set<String>>("", "").default(json!(PROTOCOLS));
-        protocols.kind = Kind::Set(Box::new(Field { kind: Kind::OneOf(PROTOCOLS), ..Field::of::<String>("", "") }));
+        let mut protocols = Field::of::<Set<String>>("", "");
+        self.restrict_protocols(&mut protocols);
         fields.push(json!({ "protocols": protocols.to_kong() }));
         fields.push(json!({
             "config": { "type": "record", "required": true, "fields": self.config.kong_fields() }

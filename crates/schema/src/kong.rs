@@ -80,7 +80,7 @@ impl Rule {
             Rule::LenMin(length) => ("len_min", json!(length)),
             Rule::StartsWith(prefix) => ("starts_with", json!(prefix)),
             Rule::Pattern(pattern) => (pattern.keyword, serde_json::from_str(pattern.stated).unwrap_or(Value::Null)),
-            Rule::Format(_) => return,
+            Rule::Format(_) | Rule::Ours => return,
             Rule::Numbers(allowed) => ("one_of", json!(allowed)),
             Rule::NotOneOf(words) => ("not_one_of", json!(words)),
             Rule::ExclusiveSets(sets) => ("mutually_exclusive_subsets", json!(sets)),

@@ -42,7 +42,7 @@ mod typed;
 mod vault;
 mod violations;
 
-pub use catalog::{Catalog, PROTOCOLS, PluginSchema};
+pub use catalog::{Catalog, PluginSchema};
 pub use check::{Check, Custom, Found};
 pub use condition::Condition;
 pub use record::{Field, Kind, Record};

@@ -13,7 +13,7 @@ impl PluginSchema {
         let mut page = format!(
             "# {}\n\n{}\n\nMay be put on {scopes}. Priority {}: higher runs earlier.\n\n{}",
             self.name,
-            self.config.doc,
+            self.config.doc.replace("  ", " "),
             self.priority,
             self.config.to_markdown(),
         );
@@ -54,11 +54,18 @@ impl Record {
                 "| `{prefix}{}` | {} | {default} | {}{} |",
                 field.name,
                 field.kind.in_words(),
-                field.doc,
+                field.doc.replace("  ", " "),
                 field.rules_in_words(),
             );
-            if let Kind::Record(record) = &field.kind {
-                record.rows(&format!("{prefix}{}.", field.name), page);
+            let name = format!("{prefix}{}", field.name);
+            match &field.kind {
+                Kind::Record(record) => record.rows(&format!("{name}."), page),
+                Kind::Array(element) | Kind::Set(element) => {
+                    if let Kind::Record(record) = &element.kind {
+                        record.rows(&format!("{name}[]."), page);
+                    }
+                }
+                _ => {}
             }
         }
     }

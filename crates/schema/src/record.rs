@@ -145,6 +145,11 @@ impl Field {
         self.rule(Rule::NotNull)
     }
 
+    /// Kong has no such field.
+    pub fn ours(self) -> Field {
+        self.rule(Rule::Ours)
+    }
+
     pub fn cascade(self) -> Field {
         self.rule(Rule::Cascade)
     }

@@ -34,6 +34,8 @@ pub enum Rule {
     NotNull,
     /// Deleting the referenced entity deletes this one.
     Cascade,
+    /// Kong has no such field.
+    Ours,
 }
 
 /// A text pattern: how Kong's schema document states it, and the check itself.
@@ -104,7 +106,8 @@ impl Rule {
             | Rule::Referenceable
             | Rule::Encrypted
             | Rule::NotNull
-            | Rule::Cascade => Ok(()),
+            | Rule::Cascade
+            | Rule::Ours => Ok(()),
         }
     }
 }

@@ -10,8 +10,22 @@ use std::time::Duration;
 use tests::{Gate, Process, clean, python, workspace};
 
 /// The areas that are built. Cases that still wait or differ on purpose: kong/differences.json.
-const AREAS: &[&str] =
-    &["router", "proxy", "dbless", "key-auth", "jwt", "acl", "multi-auth", "correlation-id", "request-termination"];
+const AREAS: &[&str] = &[
+    "router",
+    "proxy",
+    "dbless",
+    "key-auth",
+    "jwt",
+    "basic-auth",
+    "hmac-auth",
+    "acl",
+    "multi-auth",
+    "correlation-id",
+    "cors",
+    "ip-restriction",
+    "request-size-limiting",
+    "request-termination",
+];
 
 #[test]
 fn the_gate_behaves_as_kong_did() {

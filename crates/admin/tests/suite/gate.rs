@@ -106,7 +106,8 @@ fn secrets() -> HashMap<String, String> {
 }
 
 pub fn admin(configuration: &str) -> Admin<Rig> {
-    let plugin = PluginSchema { name: "key-auth", priority: 1250, config: Config::record(), on_consumer: false };
+    let (name, config) = ("key-auth", Config::record());
+    let plugin = PluginSchema { name, priority: 1250, config, on_consumer: false, stream_too: false };
     let rig =
         Rig { catalog: Catalog { plugins: vec![plugin] }, configuration: Mutex::new(Arc::new(Configuration::empty())) };
     let read = declarative::read_text(configuration, rig.context(NOW)).map_err(|(invalid, _)| invalid.fields());

@@ -5,16 +5,38 @@
 //! signature is good get in, so nobody can fill the memory with junk; how long they are good for is asked
 //! anew each time.
 
-use jose::{Object, claims};
+use http::{HeaderName, HeaderValue};
+use jose::{JwkSet, Object, claims};
 use proxy::identity::Identity;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use std::sync::Arc;
 
 /// A token's outcome.
 #[derive(Clone)]
 pub struct Verdict {
     pub identity: Identity,
     pub times: Times,
+    /// Where an issuer's keys decided, and no credential.
+    pub told: Option<Arc<Told>>,
+}
+
+/// What an issuer's token told.
+pub struct Told {
+    pub issuer: String,
+    /// The keys that it was verified with.
+    pub keys: Arc<JwkSet>,
+    pub leeway_s: f64,
+    /// Its claims as services are told them.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The groups of its caller, where a claim tells them.
+    pub groups: Option<Vec<String>>,
+}
+
+impl Verdict {
+    pub fn of_issuer(identity: Identity, claims: &Object, told: Told) -> Verdict {
+        Verdict { identity, times: Times::of(claims), told: Some(Arc::new(told)) }
+    }
 }
 
 /// When a token is good, in seconds since 1970. A claim that is no number is as good as absent.
@@ -42,8 +64,13 @@ pub struct Verdicts(Cache<Box<str>, Verdict, Size>);
 struct Size;
 
 impl Weighter<Box<str>, Verdict> for Size {
-    fn weight(&self, token: &Box<str>, _: &Verdict) -> u64 {
-        token.len() as u64 + size_of::<Verdict>() as u64
+    fn weight(&self, token: &Box<str>, verdict: &Verdict) -> u64 {
+        let told = verdict.told.as_ref().map_or(0, |told| {
+            let headers: usize = told.headers.iter().map(|(_, value)| value.len() + size_of::<HeaderValue>()).sum();
+            let groups: usize = told.groups.iter().flatten().map(|group| group.len() + size_of::<String>()).sum();
+            size_of::<Told>() + headers + groups
+        });
+        (token.len() + size_of::<Verdict>() + told) as u64
     }
 }
 
@@ -67,7 +94,7 @@ mod tests {
 
     fn verdict(expires: f64) -> Verdict {
         let identity = Identity { consumer: None, credential: None };
-        Verdict { identity, times: Times { expires: Some(expires), not_before: None } }
+        Verdict { identity, times: Times { expires: Some(expires), not_before: None }, told: None }
     }
 
     #[test]

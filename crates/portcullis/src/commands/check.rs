@@ -2,6 +2,7 @@
 
 use crate::cli::{CheckFlags, EXIT_FAILED, EXIT_USAGE};
 use crate::{cautions, gate, report};
+use net::fetch::Fetcher;
 use proxy::plan::{DefaultCertificate, Workshop};
 use std::collections::HashMap;
 use std::io::Write;
@@ -58,5 +59,6 @@ fn workshop() -> Result<Workshop, String> {
         session_tickets: true,
         upstream_tls: Arc::default(),
         authorities: None,
+        fetcher: Arc::new(Fetcher::nowhere()),
     })
 }

@@ -1,0 +1,126 @@
+//! Documents of others that the gate itself needs, such as the keys of an identity provider: fetched whole,
+//! within limits of time and size.
+
+use crate::dns::Names;
+use crate::egress;
+use bytes::Bytes;
+use http::header::{ACCEPT, HOST, USER_AGENT};
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+/// Fetches documents. What it does goes on where the gate's own work is done, also when whoever asked has gone.
+pub struct Fetcher(Option<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    names: Arc<Names>,
+    /// Whom to believe; or why that is not known.
+    tls: Result<Arc<ClientConfig>, String>,
+}
+
+/// A document with its status and headers.
+#[derive(Debug)]
+pub struct Document {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// How long it may take, from the name to the last byte.
+const TIME: Duration = Duration::from_secs(10);
+/// How large a document may be, in bytes.
+const SIZE: usize = 1024 * 1024;
+
+impl Fetcher {
+    pub fn new(names: Arc<Names>, tls: Result<Arc<ClientConfig>, String>) -> Fetcher {
+        Fetcher(Some(Inner { names, tls }))
+    }
+
+    /// One for a process that asks nobody, such as a check of a file.
+    pub fn nowhere() -> Fetcher {
+        Fetcher(None)
+    }
+
+    /// Does work that asks for documents. It goes on to its end, whether or not somebody waits for it.
+    pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        self.0.as_ref()?.names.runtime().spawn(work).await.ok()
+    }
+
+    /// Begins work that asks for documents, and waits for nothing.
+    pub fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(inner) = &self.0 {
+            inner.names.runtime().spawn(work);
+        }
+    }
+
+    /// Gets a document. Redirections are not followed: who names a place means that place. The error is in words.
+    pub async fn get(&self, url: &Uri) -> Result<Document, String> {
+        let Some(inner) = &self.0 else { return Err("this process asks nobody".to_owned()) };
+        let fetched = tokio::time::timeout(TIME, inner.get(url)).await;
+        fetched.unwrap_or_else(|_| Err(format!("no answer within {} s", TIME.as_secs())))
+    }
+}
+
+impl Inner {
+    async fn get(&self, url: &Uri) -> Result<Document, String> {
+        let secure = match url.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("it is neither http nor https".to_owned()),
+        };
+        let (Some(host), Some(authority)) = (url.host(), url.authority()) else {
+            return Err("it names no host".to_owned());
+        };
+        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let deadline = Instant::now() + TIME;
+        let (places, _) = egress::look_up(&self.names, host, deadline).await.map_err(|error| error.to_string())?;
+        let mut failure = "its name has no address".to_owned();
+        for place in places.iter() {
+            let address = (place.ip, place.port.unwrap_or(port)).into();
+            let stream = match egress::connect(address, deadline).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    failure = error.to_string();
+                    continue;
+                }
+            };
+            let request = Request::get(url.path_and_query().map_or("/", |target| target.as_str()))
+                .header(HOST, authority.as_str())
+                .header(ACCEPT, "application/json, application/jwk-set+json, */*;q=0.1")
+                .header(USER_AGENT, "portcullis")
+                .body(Empty::new())
+                .map_err(|error| error.to_string())?;
+            return match secure {
+                false => ask(stream, request).await,
+                true => {
+                    let stream = egress::tls_connect(stream, self.tls.clone()?, host, deadline).await;
+                    ask(stream.map_err(|error| error.to_string())?, request).await
+                }
+            };
+        }
+        Err(failure)
+    }
+}
+
+async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Document, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broke = |error: hyper::Error| format!("the connection broke: {error}");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
+    // It ends with the sender, at the latest.
+    let connection = tokio::spawn(connection);
+    let answer = sender.send_request(request).await.map_err(broke)?;
+    let (head, body) = answer.into_parts();
+    let whole = Limited::new(body, SIZE).collect().await;
+    connection.abort();
+    let body = whole.map_err(|error| format!("its body cannot be read: {error}"))?.to_bytes();
+    Ok(Document { status: head.status, headers: head.headers, body })
+}

@@ -1,0 +1,334 @@
+//! Issuers whose tokens are believed by their own keys, without a credential for each.
+
+use super::key_set::{KeySet, Source, Unavailable};
+use super::verdicts::{Told, Verdict};
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use jose::{Algorithm as Jose, JwkSet, Jwt as Token, Object};
+use net::fetch::Fetcher;
+use proxy::Exchange;
+use proxy::answer::Answer;
+use proxy::authenticate::Refusal;
+use proxy::identity::{Credential, Identity, header_value};
+use proxy::registry::{Consumer, Registry};
+use schema::{Check, Schema, Value, Violations, json};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An issuer whose tokens are believed.
+#[derive(Deserialize, Schema)]
+#[schema(check(Check::MutuallyExclusive(&["jwks_uri", "jwks"])))]
+pub struct Issuer {
+    /// The issuer, letter for letter as its tokens name it in `iss`.
+    issuer: String,
+    /// Where its keys are (RFC 7517 section 5). Without this and `jwks` its metadata say so, at
+    /// `ISSUER/.well-known/openid-configuration`.
+    #[schema(format(url))]
+    jwks_uri: Option<String>,
+    /// Its keys themselves: a JWK Set as JSON.
+    #[schema(format(key_set))]
+    jwks: Option<String>,
+    /// Whom tokens must be for (`aud`): at least one of these.
+    ///
+    /// `*.example.com` is any name with one label before `.example.com`, `*` is anybody: then tokens that the issuer
+    /// made for others are good here, too.
+    #[schema(len_min(1))]
+    audiences: Vec<String>,
+    /// The algorithms that are taken.
+    #[schema(default = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"])]
+    algorithms: Option<Vec<Algorithm>>,
+    /// Claims that a token must have, besides `iss`, `aud` and `exp`.
+    #[schema(default = [])]
+    required_claims: Option<Vec<String>>,
+    /// By how many seconds the issuer's clock may differ from the gate's.
+    #[schema(default = 0, between(0, 300))]
+    leeway: Option<f64>,
+    /// The claim that names the consumer. Without it there is none: the claims say who calls.
+    consumer_claim: Option<String>,
+    /// By what `consumer_claim` names the consumer, tried in this order.
+    #[schema(default = ["username", "custom_id"])]
+    consumer_by: Option<Vec<ConsumerBy>>,
+}
+
+#[derive(Clone, Copy, Deserialize, Schema, PartialEq, Eq)]
+enum Algorithm {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    ES512,
+    EdDSA,
+}
+
+#[derive(Clone, Copy, Deserialize, Schema)]
+#[serde(rename_all = "lowercase")]
+enum ConsumerBy {
+    Id,
+    Username,
+    #[serde(rename = "custom_id")]
+    CustomId,
+}
+
+/// What a token must say beyond being good, and what services are told of it; the same for all issuers.
+pub struct Demands {
+    /// Each of one entry's scopes, for one of the entries.
+    pub scopes: Vec<Vec<String>>,
+    pub scopes_claim: String,
+    /// One of these.
+    pub roles: Vec<String>,
+    pub roles_claim: String,
+    pub groups_claim: Option<String>,
+    pub headers: Vec<(String, HeaderName)>,
+}
+
+/// The issuers of a placement.
+pub struct Issuers {
+    by_name: BTreeMap<String, Known>,
+    demands: Demands,
+}
+
+struct Known {
+    issuer: Issuer,
+    keys: Keys,
+}
+
+enum Keys {
+    Given(Arc<JwkSet>),
+    Fetched(Arc<KeySet>),
+}
+
+impl Issuers {
+    pub fn new(issuers: Vec<Issuer>, demands: Demands) -> Result<Issuers, Violations> {
+        let mut by_name = BTreeMap::new();
+        for issuer in issuers {
+            let keys = Keys::of(&issuer).map_err(|error| Violations::field("issuers", error))?;
+            let name = issuer.issuer.clone();
+            if by_name.insert(name.clone(), Known { issuer, keys }).is_some() {
+                return Err(Violations::field("issuers", format!("'{name}' stands there twice")));
+            }
+        }
+        Ok(Issuers { by_name, demands })
+    }
+
+    /// The headers that services are told claims in.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.demands.headers.iter().map(|(_, header)| header)
+    }
+
+    /// Whether these are keys of an issuer that still hold.
+    pub fn are_in_force(&self, issuer: &str, keys: &Arc<JwkSet>, fetcher: &Arc<Fetcher>) -> bool {
+        self.by_name.get(issuer).is_some_and(|known| match &known.keys {
+            Keys::Given(given) => Arc::ptr_eq(given, keys),
+            Keys::Fetched(set) => set.are_in_force(fetcher, keys),
+        })
+    }
+
+    /// The issuer that a token names, if it is one of these.
+    pub fn of(&self, token: &Token) -> Option<&str> {
+        let name = token.unverified_claims().get("iss")?.as_str()?;
+        self.by_name.get_key_value(name).map(|(name, _)| name.as_str())
+    }
+
+    /// Holds a token against the keys and the demands of its issuer.
+    pub async fn verify(&self, exchange: &Exchange, name: &str, token: Token<'_>) -> Result<Verdict, Refusal> {
+        let Some(Known { issuer, keys }) = self.by_name.get(name) else { return Err(super::invalid("Invalid issuer")) };
+        let algorithm = token.alg();
+        if !issuer.algorithms.iter().flatten().any(|allowed| allowed.jose() == algorithm) {
+            return Err(super::invalid("Invalid algorithm"));
+        }
+        let keys = match keys {
+            Keys::Given(keys) => keys.clone(),
+            Keys::Fetched(set) => {
+                let found = set.keys(&exchange.plan.fetcher, token.kid(), algorithm).await;
+                found.map_err(|unavailable| unknown_keys(&unavailable))?
+            }
+        };
+        let candidates = keys.candidates(token.kid(), algorithm);
+        let verified = token.verify_with_any(candidates).map_err(|_| super::invalid("Invalid signature"))?;
+        let claims = verified.claims();
+        if !issuer.audiences.iter().any(|accepted| audiences(claims).any(|audience| matches(accepted, audience))) {
+            return Err(super::invalid("Invalid audience"));
+        }
+        for claim in issuer.required_claims.iter().flatten() {
+            if claims.get(claim).is_none_or(Value::is_null) {
+                return Err(super::invalid(&format!("No mandatory '{claim}' in claims")));
+            }
+        }
+        self.demands.check(claims)?;
+        let consumer = match &issuer.consumer_claim {
+            None => None,
+            Some(claim) => Some(issuer.consumer(exchange.registry(), claims.get(claim)).ok_or_else(forbidden)?),
+        };
+        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or(name);
+        let identity = Identity { consumer, credential: Some(Credential { identifier: header_value(subject) }) };
+        let told = Told {
+            issuer: name.to_owned(),
+            keys,
+            leeway_s: issuer.leeway.unwrap_or(0.0),
+            headers: self.demands.told(claims),
+            groups: self.demands.groups_claim.as_ref().map(|claim| words(claims.get(claim))),
+        };
+        Ok(Verdict::of_issuer(identity, claims, told))
+    }
+}
+
+impl Keys {
+    fn of(issuer: &Issuer) -> Result<Keys, String> {
+        let source = match (&issuer.jwks, &issuer.jwks_uri) {
+            (Some(text), _) => {
+                let keys = JwkSet::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+                return Ok(Keys::Given(Arc::new(keys)));
+            }
+            (None, Some(url)) => Source::Keys(url.parse().map_err(|_| format!("'{url}' is no URL"))?),
+            (None, None) => {
+                url(&issuer.issuer).map_err(|error| format!("{error}; give its jwks_uri or its jwks"))?;
+                Source::Discovery(issuer.issuer.clone())
+            }
+        };
+        Ok(Keys::Fetched(KeySet::of(source)))
+    }
+}
+
+impl Issuer {
+    fn consumer(&self, registry: &Registry, named: Option<&Value>) -> Option<Arc<Consumer>> {
+        let name = match named? {
+            Value::String(name) => name.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        let by = self.consumer_by.as_deref().unwrap_or_default().iter();
+        let mut found = by.filter_map(|by| match by {
+            ConsumerBy::Id => registry.consumer_by_id(&name),
+            ConsumerBy::Username => registry.consumer_by_username(&name),
+            ConsumerBy::CustomId => registry.consumer_by_custom_id(&name),
+        });
+        found.next().cloned()
+    }
+}
+
+impl Demands {
+    fn check(&self, claims: &Object) -> Result<(), Refusal> {
+        let scopes = words(claims.get(&self.scopes_claim));
+        let enough = |entry: &Vec<String>| entry.iter().all(|scope| scopes.contains(scope));
+        if !self.scopes.is_empty() && !self.scopes.iter().any(enough) {
+            let wanted: Vec<String> = self.scopes.iter().map(|entry| entry.join(" ")).collect();
+            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", wanted.join(" "));
+            let answer = Answer::exit_json(StatusCode::FORBIDDEN, &json!({ "message": "Insufficient scope" }));
+            return Err(Refusal::Final(Box::new(answer.with_header(WWW_AUTHENTICATE, header_value(&challenge)))));
+        }
+        let roles = words(claims.get(&self.roles_claim));
+        match self.roles.is_empty() || self.roles.iter().any(|role| roles.contains(role)) {
+            true => Ok(()),
+            false => Err(forbidden()),
+        }
+    }
+
+    /// The headers that tell the claims which are there.
+    fn told(&self, claims: &Object) -> Vec<(HeaderName, HeaderValue)> {
+        let headers = self.headers.iter().filter_map(|(claim, header)| {
+            let text = match claims.get(claim)? {
+                Value::Null => return None,
+                Value::String(text) => text.clone(),
+                Value::Array(items) if items.iter().all(Value::is_string) => words(claims.get(claim)).join(", "),
+                other => other.to_string(),
+            };
+            Some((header.clone(), header_value(&text)))
+        });
+        headers.collect()
+    }
+}
+
+/// The words of a claim: an array, or one text with spaces between them (RFC 8693 section 4.2).
+fn words(claim: Option<&Value>) -> Vec<String> {
+    match claim {
+        Some(Value::String(text)) => text.split_ascii_whitespace().map(str::to_owned).collect(),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whom a token is for (RFC 7519 section 4.1.3).
+fn audiences(claims: &Object) -> impl Iterator<Item = &str> {
+    let (one, many) = match claims.get("aud") {
+        Some(Value::String(audience)) => (Some(audience.as_str()), None),
+        Some(Value::Array(audiences)) => (None, Some(audiences)),
+        _ => (None, None),
+    };
+    one.into_iter().chain(many.into_iter().flatten().filter_map(Value::as_str))
+}
+
+/// Whether an audience is one that is accepted: the same, or with one label in place of `*`.
+fn matches(accepted: &str, audience: &str) -> bool {
+    match accepted.strip_prefix('*') {
+        None => accepted == audience,
+        Some("") => true,
+        Some(rest) => audience.strip_suffix(rest).is_some_and(|label| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        }),
+    }
+}
+
+fn unknown_keys(unavailable: &Unavailable) -> Refusal {
+    let body = json!({ "message": "The keys of the token's issuer are not known yet" });
+    let answer = Answer::exit_json(StatusCode::SERVICE_UNAVAILABLE, &body);
+    Refusal::Final(Box::new(answer.with_header(RETRY_AFTER, unavailable.retry_after_s.into())))
+}
+
+fn forbidden() -> Refusal {
+    Refusal::Final(Box::new(Answer::exit_json(StatusCode::FORBIDDEN, &json!({ "message": "Forbidden" }))))
+}
+
+fn url(text: &str) -> Result<(), String> {
+    let url: Option<Uri> = text.parse().ok();
+    let usable = url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
+    if usable { Ok(()) } else { Err(format!("'{text}' is no URL with http or https")) }
+}
+
+fn key_set(text: &str) -> Result<(), String> {
+    let keys = JwkSet::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    if keys.is_empty() { Err("none of the keys can be used".to_owned()) } else { Ok(()) }
+}
+
+impl Algorithm {
+    fn jose(self) -> Jose {
+        match self {
+            Algorithm::RS256 => Jose::RS256,
+            Algorithm::RS384 => Jose::RS384,
+            Algorithm::RS512 => Jose::RS512,
+            Algorithm::PS256 => Jose::PS256,
+            Algorithm::PS384 => Jose::PS384,
+            Algorithm::PS512 => Jose::PS512,
+            Algorithm::ES256 => Jose::ES256,
+            Algorithm::ES384 => Jose::ES384,
+            Algorithm::ES512 => Jose::ES512,
+            Algorithm::EdDSA => Jose::EdDSA,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_label_may_stand_for_a_star() {
+        for (accepted, audience, expected) in [
+            ("api", "api", true),
+            ("api", "API", false),
+            ("*.example.com", "a.example.com", true),
+            ("*.example.com", "a.b.example.com", false),
+            ("*.example.com", ".example.com", false),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "https://a.example.com", false),
+            ("*.example.com", "evil.test/a.example.com", false),
+            ("*", "anything", true),
+        ] {
+            assert_eq!(matches(accepted, audience), expected, "{accepted} {audience}");
+        }
+    }
+}
