@@ -116,6 +116,12 @@ impl Gate {
         self.process.output()
     }
 
+    /// Waits until the gate has said this: what it says comes to us a little later.
+    #[track_caller]
+    pub fn wait_until_said(&self, text: &str) {
+        eventually(DEADLINE, || if self.said().contains(text) { Ok(()) } else { Err(self.said()) });
+    }
+
     /// Waits until the gate has ended by itself.
     #[track_caller]
     pub fn finish(self) -> Finished {

@@ -11,6 +11,8 @@ mod balancing;
 mod change;
 #[path = "all/faults.rs"]
 mod faults;
+#[path = "all/forward_auth.rs"]
+mod forward_auth;
 #[path = "all/grpc.rs"]
 mod grpc;
 #[path = "all/identity_headers.rs"]

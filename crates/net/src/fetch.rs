@@ -48,6 +48,11 @@ impl Fetcher {
         Fetcher(None)
     }
 
+    /// Whom to believe over TLS; or why that is not known.
+    pub fn tls(&self) -> Result<Arc<ClientConfig>, String> {
+        self.0.as_ref().ok_or("this process asks nobody")?.tls.clone()
+    }
+
     /// Does work that asks for documents. It goes on to its end, whether or not somebody waits for it.
     pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         self.0.as_ref()?.names.runtime().spawn(work).await.ok()

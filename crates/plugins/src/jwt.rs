@@ -1,13 +1,14 @@
 //! Authenticates callers by signed tokens (RFC 7519), whose key a consumer's credential holds or their issuer
 //! publishes.
 
+use crate::formats;
 use http::{HeaderMap, HeaderName, StatusCode};
 use issuers::{Demands, Issuer, Issuers};
 use jose::{Jwt as Token, ParseError};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
-use proxy::identity::{self, Credential, Identity};
+use proxy::identity::{Credential, Identity};
 use proxy::plugin::Fault;
 use proxy::{balancer, query};
 use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
@@ -66,7 +67,7 @@ pub struct Config {
     /// Claims of an issuer's token that services are told, each with the name of its header.
     ///
     /// Nobody else can set these headers: they are removed from every request, on every route.
-    #[schema(ours, each(format(header_name)))]
+    #[schema(ours, each(format(formats::header_to_tell)))]
     claims_to_headers: Option<BTreeMap<String, String>>,
     /// The scopes that an issuer's token must have: one of these entries, and of an entry with spaces each word.
     #[schema(ours)]
@@ -250,15 +251,6 @@ fn headers(told: BTreeMap<String, String>) -> Result<Vec<(String, HeaderName)>, 
         Ok((claim, header?))
     });
     read.collect()
-}
-
-/// Names that a service takes for its own, or for what frames the message, cannot tell claims.
-fn header_name(name: &str) -> Result<(), String> {
-    let header: HeaderName = name.parse().map_err(|_| format!("'{name}' cannot be a header's name"))?;
-    match identity::may_be_told_in(&header) {
-        true => Ok(()),
-        false => Err(format!("'{name}' has a meaning of its own; choose another name, such as X-User-Id")),
-    }
 }
 
 fn split(words: &str) -> Vec<String> {

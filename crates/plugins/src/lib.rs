@@ -7,6 +7,8 @@ mod basic_auth;
 
 mod correlation_id;
 mod cors;
+mod formats;
+mod forward_auth;
 mod hmac_auth;
 mod ip_restriction;
 mod jwt;
@@ -28,6 +30,7 @@ pub static PLUGINS: &[Definition] = &[
     Definition::of::<Authenticate<key_auth::KeyAuth>>(),
     Definition::of::<Authenticate<basic_auth::BasicAuth>>(),
     Definition::of::<Authenticate<hmac_auth::HmacAuth>>(),
+    Definition::of::<forward_auth::ForwardAuth>(),
     Definition::of::<ip_restriction::IpRestriction>(),
     Definition::of::<request_size_limiting::RequestSizeLimiting>(),
     Definition::of::<acl::Acl>(),

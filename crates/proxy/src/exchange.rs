@@ -1,16 +1,21 @@
 //! One request on its way through the gate, and what became known of it.
 
+use crate::answer::UpstreamError;
 use crate::body::Body;
 use crate::conduct::Conduct;
+use crate::destination::Destination;
 use crate::early::Early;
 use crate::forward::Hop;
 use crate::identity::{self, Identity};
+use crate::message::Ask;
 use crate::plan::{Plan, RoutePlan};
 use crate::registry::Registry;
 use crate::request_id::RequestId;
-use http::HeaderValue;
+use crate::upstream::{Limits, Pool};
 use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +36,10 @@ pub struct Exchange {
     pub correlation_id: Option<HeaderValue>,
     pub plan: Arc<Plan>,
     pub conduct: Arc<Conduct>,
+    /// Headers that the caller gets with its answer, whoever gives it.
+    pub for_caller: Vec<(HeaderName, HeaderValue)>,
+    /// This core's connections to services; none in tests of plugins.
+    pub(crate) pool: Option<Rc<Pool>>,
     /// What the request asked of its own connection.
     pub(crate) hop: Hop,
     pub(crate) early: Early,
@@ -98,9 +107,23 @@ impl Exchange {
             correlation_id: None,
             plan,
             conduct,
+            for_caller: Vec::new(),
+            pool: None,
             hop: Hop::default(),
             early: Early::default(),
         }
+    }
+
+    /// Asks another service something, over connections that are kept.
+    pub async fn ask(
+        &self,
+        destination: &Destination,
+        ask: &Ask,
+        limits: Limits,
+    ) -> Result<Response<Body>, UpstreamError> {
+        let pool = self.pool.clone().ok_or(UpstreamError::NoPeer)?;
+        let answer = pool.send(destination, None, ask, Body::Empty, limits).await.map_err(|failed| failed.error)?;
+        Ok(answer.map(|body| Body::Upstream(Box::new(body))))
     }
 
     pub fn registry(&self) -> &Registry {

@@ -21,6 +21,7 @@ pub mod forward;
 pub mod identity;
 mod local;
 mod marks;
+pub mod message;
 pub mod outgoing;
 pub mod plan;
 pub mod plugin;

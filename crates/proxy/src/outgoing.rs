@@ -7,6 +7,7 @@ use crate::exchange::Exchange;
 use crate::fields::{Fields, put_joined};
 use crate::forward::{Hop, REQUEST_ID};
 use crate::identity::header_value;
+use crate::message::Message;
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, VIA};
 use http::{HeaderName, HeaderValue, Method, Version};
 use http1::write::Digits;
@@ -20,7 +21,7 @@ static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 static FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
 static FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// A request on its way to a service.
+/// A caller's request on its way to a service.
 pub struct Outgoing<'a> {
     exchange: &'a Exchange,
     target: String,
@@ -54,36 +55,34 @@ impl<'a> Outgoing<'a> {
         self.host = host.map_err(|_| UpstreamError::Request("its host holds characters that no header may hold"))?;
         Ok(())
     }
+}
 
-    pub fn method(&self) -> &'a Method {
+impl Message for Outgoing<'_> {
+    fn method(&self) -> &Method {
         &self.exchange.request.method
     }
 
-    /// Path and query.
-    pub fn target(&self) -> &str {
+    fn target(&self) -> &str {
         &self.target
     }
 
-    pub fn host(&self) -> &HeaderValue {
+    fn host(&self) -> &HeaderValue {
         &self.host
     }
 
-    pub fn hop(&self) -> &'a Hop {
+    fn hop(&self) -> &Hop {
         &self.exchange.hop
     }
 
-    /// Where interim answers go.
-    pub fn early(&self) -> &'a Early {
+    fn early(&self) -> &Early {
         &self.exchange.early
     }
 
-    /// Whether the caller stated a length, be it 0.
-    pub fn states_length(&self) -> bool {
+    fn states_length(&self) -> bool {
         self.exchange.request.headers.contains_key(CONTENT_LENGTH)
     }
 
-    /// Writes every field but those that say whom the message is for and where it ends.
-    pub fn write_fields(&self, out: &mut impl Fields) {
+    fn write_fields(&self, out: &mut impl Fields) {
         let Exchange { request, caller, target, conduct, id, .. } = self.exchange;
         let mut said = Said::default();
         for (name, value) in &request.headers {
@@ -135,7 +134,9 @@ impl<'a> Outgoing<'a> {
             out.put(&REQUEST_ID, id.as_str().as_bytes());
         }
     }
+}
 
+impl Outgoing<'_> {
     /// What the gate has to say in `Forwarded` (RFC 7239 section 4). What is no token stands in quotes.
     fn forwarded(&self) -> String {
         let Exchange { caller, target, .. } = self.exchange;

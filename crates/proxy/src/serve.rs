@@ -103,6 +103,7 @@ impl Core {
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let (plan, conduct) = (self.shared.plan.load_full(), self.shared.conduct.load_full());
         let (mut exchange, refused) = enter(peer, number, request, body, plan, conduct);
+        exchange.pool = Some(self.pool.clone());
         let reply = match refused {
             Some(refused) => Reply::refused(refused.answer(exchange.conduct.error_default_type)),
             None => self.exchange(&mut exchange).await,
@@ -218,6 +219,7 @@ impl Core {
                 plan.everywhere.on_response(exchange, &mut head);
             }
         }
+        head.headers.extend(std::mem::take(&mut exchange.for_caller));
         routing::debug_headers(exchange, &mut head.headers);
         let marks = Some(Marks::of(exchange, upstream_status, upstream_ms));
         let log = self.shared.log.clone();

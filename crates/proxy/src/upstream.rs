@@ -7,7 +7,7 @@ use crate::balancer::Occupied;
 use crate::body::{Body, BodyError};
 use crate::conduct::Keepalive;
 use crate::destination::{ByDestination, Destination};
-use crate::outgoing::Outgoing;
+use crate::message::Message;
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -93,7 +93,7 @@ impl Pool {
         self: &Rc<Pool>,
         destination: &Destination,
         hash: Option<u64>,
-        outgoing: &Outgoing<'_>,
+        outgoing: &impl Message,
         mut body: Body,
         limits: Limits,
     ) -> Result<Response<UpstreamBody>, Failed> {

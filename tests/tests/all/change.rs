@@ -58,7 +58,7 @@ fn hup_with_a_bad_file_changes_nothing_and_says_why() {
     let gate = Gate::start(config(&origin, "/old"));
     gate.rewrite(bad(&origin));
     gate.signal("HUP");
-    eventually(DEADLINE, || if gate.said().contains("retrys") { Ok(()) } else { Err(gate.said()) });
+    gate.wait_until_said("retrys");
     gate.get("/old").expect_status(200);
     gate.get("/bad").expect_status(404);
 }

@@ -110,7 +110,7 @@ fn there_are_only_so_many_connections() {
     let mut third = Wire::connect(gate.proxy());
     third.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     third.try_answer(false).unwrap_err();
-    assert!(gate.said().contains("max_connections"), "{}", gate.said());
+    gate.wait_until_said("max_connections");
     drop((first, second));
     tests::eventually(DEADLINE, || {
         let mut again = Wire::connect(gate.proxy());

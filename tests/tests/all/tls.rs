@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use tests::{Authority, Certificate, DEADLINE, Gate, Nginx, Origin, curl, eventually, run};
+use tests::{Authority, Certificate, Gate, Nginx, Origin, curl, run};
 
 const TRUSTED: &str = "11111111-1111-4111-8111-111111111111";
 const SHOWN: &str = "22222222-2222-4222-8222-222222222222";
@@ -96,7 +96,7 @@ fn without_a_certificate_the_gate_makes_one_and_warns() {
         origin.url()
     ));
     curl(&["--insecure", &format!("https://{}/", gate.proxy_tls())]).expect_status(200);
-    eventually(DEADLINE, || if gate.said().contains("self-signed") { Ok(()) } else { Err(gate.said()) });
+    gate.wait_until_said("self-signed");
 }
 
 /// A key in PEM needs no password; none may stand in what the gate says, or tells to one without the token.

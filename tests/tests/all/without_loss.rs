@@ -324,7 +324,7 @@ fn an_upgrade_that_fails_changes_nothing() {
     gate.rewrite("services: 5");
     let finished = gate.tell(&["upgrade"]).expect_code(1);
     assert!(finished.stderr.contains("ended before it was ready"), "{}", finished.stderr);
-    assert!(gate.said().contains("services"), "{}", gate.said());
+    gate.wait_until_said("services");
     assert_eq!(pid(gate.data()), before);
     gate.get("/small").expect_status(200);
     gate.rewrite(config(service));
@@ -398,6 +398,6 @@ fn a_file_that_changes_is_read_again() {
         status => Err(format!("{status}\n{}", gate.said())),
     });
     gate.rewrite("services: 5");
-    eventually(DEADLINE, || if gate.said().contains("nothing was changed") { Ok(()) } else { Err(gate.said()) });
+    gate.wait_until_said("nothing was changed");
     gate.get("/other").expect_status(200);
 }

@@ -2,8 +2,9 @@
 
 use super::key_set::{KeySet, Source, Unavailable};
 use super::verdicts::{Told, Verdict};
+use crate::formats;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, StatusCode};
 use jose::{Algorithm as Jose, JwkSet, Jwt as Token, Object};
 use net::fetch::Fetcher;
 use proxy::Exchange;
@@ -24,7 +25,7 @@ pub struct Issuer {
     issuer: String,
     /// Where its keys are (RFC 7517 section 5). Without this and `jwks` its metadata say so, at
     /// `ISSUER/.well-known/openid-configuration`.
-    #[schema(format(url))]
+    #[schema(format(formats::url))]
     jwks_uri: Option<String>,
     /// Its keys themselves: a JWK Set as JSON.
     #[schema(format(key_set))]
@@ -186,7 +187,7 @@ impl Keys {
             }
             (None, Some(url)) => Source::Keys(url.parse().map_err(|_| format!("'{url}' is no URL"))?),
             (None, None) => {
-                url(&issuer.issuer).map_err(|error| format!("{error}; give its jwks_uri or its jwks"))?;
+                formats::url(&issuer.issuer).map_err(|error| format!("{error}; give its jwks_uri or its jwks"))?;
                 Source::Discovery(issuer.issuer.clone())
             }
         };
@@ -281,12 +282,6 @@ fn unknown_keys(unavailable: &Unavailable) -> Refusal {
 
 fn forbidden() -> Refusal {
     Refusal::Final(Box::new(Answer::exit_json(StatusCode::FORBIDDEN, &json!({ "message": "Forbidden" }))))
-}
-
-fn url(text: &str) -> Result<(), String> {
-    let url: Option<Uri> = text.parse().ok();
-    let usable = url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
-    if usable { Ok(()) } else { Err(format!("'{text}' is no URL with http or https")) }
 }
 
 fn key_set(text: &str) -> Result<(), String> {

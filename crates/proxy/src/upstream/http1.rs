@@ -5,7 +5,7 @@ use crate::answer::UpstreamError;
 use crate::body::{Body, BodyError};
 use crate::body_writer::{BodyWriter, Framing};
 use crate::forward::stays_open;
-use crate::outgoing::Outgoing;
+use crate::message::Message;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{StatusCode, response};
@@ -53,7 +53,7 @@ const INTERIM: usize = 16;
 /// Sends a request and waits for the head of its answer.
 pub async fn call(
     mut link: Link,
-    outgoing: &Outgoing<'_>,
+    outgoing: &impl Message,
     body: Body,
     limits: Limits,
 ) -> Result<(response::Parts, AnswerBody), (NoAnswer, Body)> {
@@ -134,7 +134,7 @@ struct Sending {
 }
 
 impl Sending {
-    fn new(body: Body, wire: &mut Wire, outgoing: &Outgoing) -> Sending {
+    fn new(body: Body, wire: &mut Wire, outgoing: &impl Message) -> Sending {
         let spare = if let Body::Full(bytes) = &body { Some(bytes.clone()) } else { None };
         let writer = BodyWriter::new(write_head(&mut wire.output, outgoing, &body));
         Sending { body, writer, spare, begun: false, done: false, refused: false, waits_for_caller: false }
@@ -196,7 +196,7 @@ impl Sending {
 
 /// Writes the head of a request, and says how its body will be framed. What frames the message is never
 /// copied from what came: it follows from the body at hand.
-pub fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, body: &Body) -> Framing {
+pub fn write_head(out: &mut Vec<u8>, outgoing: &impl Message, body: &Body) -> Framing {
     out.reserve(1024);
     write::request_line(out, outgoing.method().as_str(), outgoing.target());
     write::field(out, &HOST, outgoing.host().as_bytes());

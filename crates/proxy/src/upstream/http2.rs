@@ -5,7 +5,7 @@ use crate::answer::UpstreamError;
 use crate::body::{Body, BodyError};
 use crate::destination::{ByDestination, Destination};
 use crate::local::OnThisThread;
-use crate::outgoing::Outgoing;
+use crate::message::Message;
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri, Version};
@@ -111,7 +111,7 @@ impl Drop for Stay {
 pub async fn call(
     link: Link,
     destination: &Destination,
-    outgoing: &Outgoing<'_>,
+    outgoing: &impl Message,
     body: Body,
     limits: Limits,
 ) -> Result<Response<AnswerBody>, (NoAnswer, Body)> {
@@ -137,7 +137,11 @@ pub async fn call(
     }
 }
 
-fn request(destination: &Destination, outgoing: &Outgoing, body: Body) -> Result<Request<Body>, (UpstreamError, Body)> {
+fn request(
+    destination: &Destination,
+    outgoing: &impl Message,
+    body: Body,
+) -> Result<Request<Body>, (UpstreamError, Body)> {
     let authority = Authority::try_from(outgoing.host().as_bytes());
     let path = PathAndQuery::try_from(outgoing.target());
     let (Ok(authority), Ok(path)) = (authority, path) else {

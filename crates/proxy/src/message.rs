@@ -1,0 +1,72 @@
+//! A request on its way to a service, whoever makes it: the gate for a caller, or a plugin with a question of its own.
+
+use crate::answer::UpstreamError;
+use crate::early::Early;
+use crate::fields::Fields;
+use crate::forward::Hop;
+use http::{HeaderMap, HeaderValue, Method};
+
+/// What is written of a request. The body comes apart.
+pub trait Message {
+    fn method(&self) -> &Method;
+    /// Path and query.
+    fn target(&self) -> &str;
+    fn host(&self) -> &HeaderValue;
+    /// Whether it states a length, be it 0.
+    fn states_length(&self) -> bool;
+    fn hop(&self) -> &Hop;
+    /// Where interim answers go.
+    fn early(&self) -> &Early;
+    /// Writes every field but those that say whom the message is for and where it ends.
+    fn write_fields(&self, out: &mut impl Fields);
+}
+
+/// A question of a plugin, without a body.
+pub struct Ask {
+    method: Method,
+    target: String,
+    host: HeaderValue,
+    headers: HeaderMap,
+    hop: Hop,
+    early: Early,
+}
+
+impl Ask {
+    /// `headers` are without those of one connection, and without `Host`.
+    pub fn new(method: Method, target: String, host: HeaderValue, headers: HeaderMap) -> Result<Ask, UpstreamError> {
+        match http1::head::is_target(&target) {
+            true => Ok(Ask { method, target, host, headers, hop: Hop::default(), early: Early::default() }),
+            false => Err(UpstreamError::Request("its path holds characters that no request target may hold")),
+        }
+    }
+}
+
+impl Message for Ask {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn target(&self) -> &str {
+        &self.target
+    }
+
+    fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+
+    fn states_length(&self) -> bool {
+        false
+    }
+
+    fn hop(&self) -> &Hop {
+        &self.hop
+    }
+
+    fn early(&self) -> &Early {
+        &self.early
+    }
+
+    fn write_fields(&self, out: &mut impl Fields) {
+        self.headers.iter().for_each(|(name, value)| out.put(name, value.as_bytes()));
+    }
+}

@@ -1,0 +1,138 @@
+//! forward-auth: a service of one's own decides about each request.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use tests::{Answer, Gate, Nginx, Origin, Recorded, Reply, http};
+
+/// Lets those in who know the word, tells the service who they are, and sends the others to a login.
+fn door(request: &Recorded) -> Reply {
+    match request.values("cookie").first() {
+        Some(&"word=swordfish") => {
+            Reply::new(200, "").with("X-User", "ann").with("Set-Cookie", "seen=1").with("X-Own", "1")
+        }
+        Some(_) => Reply::new(401, "wrong word").with("WWW-Authenticate", "Word").with("Content-Type", "text/x-door"),
+        None => Reply::new(302, "").with("Location", "https://login.test/?back=here"),
+    }
+}
+
+fn gate(service: &str, auth: &str, more: &str) -> Gate {
+    let config = format!(
+        "_format_version: \"3.0\"
+services:
+- name: shop
+  url: {service}
+  routes:
+  - name: shop
+    paths: [/shop]
+    plugins:
+    - name: forward-auth
+      config: {{url: '{auth}/verify?x=1', upstream_headers: [X-User, X-Groups], response_headers: [Set-Cookie]{more}}}
+  - {{name: open, paths: [/open]}}"
+    );
+    // One core, so that there is one connection to be used again.
+    Gate::with(config).env("PORTCULLIS_WORKERS", "1").start()
+}
+
+fn ask(gate: &Gate, method: &str, fields: &[(&str, &str)]) -> Answer {
+    http(gate.proxy(), method, "/shop/a%20b?q=1", fields, if method == "POST" { b"body" } else { b"" })
+}
+
+const GOOD: (&str, &str) = ("Cookie", "word=swordfish");
+
+#[test]
+fn who_may_pass_passes_and_is_named_to_the_service() {
+    let (service, auth) = (Origin::start(), Origin::answering(door));
+    let gate = gate(&service.url(), &auth.url(), "");
+    for method in ["GET", "POST", "DELETE"] {
+        let answer = ask(&gate, method, &[GOOD, ("X-User", "forged"), ("X_Groups", "admin")]).expect_status(200);
+        assert_eq!(answer.header("set-cookie"), Some("seen=1"));
+        assert_eq!(answer.header("x-own"), None);
+        let seen = service.last();
+        assert_eq!((seen.values("x-user"), seen.method.as_str()), (vec!["ann"], method));
+        assert!(!seen.text().contains("admin"), "{}", seen.text());
+        assert_eq!(seen.body, if method == "POST" { &b"body"[..] } else { b"" });
+        let asked = auth.last();
+        assert_eq!((asked.method.as_str(), asked.target.as_str(), asked.body.len()), ("GET", "/verify?x=1", 0));
+        let host = gate.proxy().to_string();
+        for (name, value) in [
+            ("host", auth.address().to_string().as_str()),
+            ("x-forwarded-method", method),
+            ("x-forwarded-uri", "/shop/a%20b?q=1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", &host),
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-original-url", &format!("http://{host}/shop/a%20b?q=1")),
+        ] {
+            assert_eq!(asked.values(name), [value], "{name}");
+        }
+        assert!(asked.values("x-user").is_empty() && asked.values("content-length").is_empty(), "{}", asked.text());
+    }
+    assert!(auth.requests().iter().all(|request| request.connection == auth.requests()[0].connection));
+    http(gate.proxy(), "GET", "/open", &[("X-User", "forged")], b"").expect_status(200);
+    assert!(service.last().values("x-user").is_empty());
+}
+
+#[test]
+fn who_may_not_gets_the_answer_of_the_service_that_was_asked() {
+    let (service, auth) = (Origin::start(), Origin::answering(door));
+    let gate = gate(&service.url(), &auth.url(), "");
+    let refused = ask(&gate, "POST", &[("Cookie", "word=x")]).expect_status(401);
+    assert_eq!(refused.text(), "wrong word");
+    assert_eq!(refused.header("www-authenticate"), Some("Word"));
+    assert_eq!(refused.header("content-type"), Some("text/x-door"));
+    let sent_away = ask(&gate, "GET", &[]).expect_status(302);
+    assert_eq!(sent_away.header("location"), Some("https://login.test/?back=here"));
+    assert_eq!(service.requests().len(), 0);
+}
+
+#[test]
+fn it_can_be_asked_as_envoy_asks() {
+    let (service, auth) = (Origin::start(), Origin::answering(door));
+    let gate = gate(&service.url(), &auth.url(), ", append_path: true, keep_method: true, request_headers: [Cookie]");
+    ask(&gate, "POST", &[GOOD, ("X-Secret", "1")]).expect_status(200);
+    let asked = auth.last();
+    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/verify/shop/a%20b?q=1"));
+    assert!(asked.values("x-secret").is_empty());
+    assert_eq!(service.last().values("x-secret"), ["1"]);
+}
+
+#[test]
+fn without_an_answer_nobody_passes() {
+    let service = Origin::start();
+    let (go_on, waits) = mpsc::channel::<()>();
+    let waits = std::sync::Mutex::new(waits);
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let auth = Origin::answering(move |_| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::new(500, "broken"),
+        1 => {
+            // Longer than its timeout, until the test has its answer.
+            let _ = waits.lock().unwrap().recv();
+            Reply::new(200, "")
+        }
+        _ => Reply::new(101, ""),
+    });
+    let gate = gate(&service.url(), &auth.url(), ", timeout: 200");
+    for _ in 0..2 {
+        ask(&gate, "GET", &[GOOD]).expect_status(503);
+    }
+    go_on.send(()).unwrap();
+    ask(&gate, "GET", &[GOOD]).expect_status(503);
+    drop(auth);
+    ask(&gate, "GET", &[GOOD]).expect_status(503);
+    assert_eq!(service.requests().len(), 0);
+    gate.wait_until_said("so nobody passes");
+}
+
+/// A service that nginx answers for, as many have it.
+#[test]
+fn nginx_can_be_asked() {
+    let service = Origin::start();
+    let auth = Nginx::http(
+        "location / { if ($cookie_word != swordfish) { return 403; } add_header X-User $http_x_forwarded_uri; return 204; }",
+    );
+    let gate = gate(&service.url(), &format!("http://{}", auth.address()), "");
+    ask(&gate, "GET", &[GOOD]).expect_status(200);
+    assert_eq!(service.last().values("x-user"), ["/shop/a%20b?q=1"]);
+    ask(&gate, "GET", &[]).expect_status(403);
+}
