@@ -170,8 +170,10 @@ impl Memory {
             Memory { answer, by: None, epoch, since, fresh_until: until, stale_until: until, failing: false }
         };
         match outcome {
-            Ok(Found { places, ttl, by }) => {
-                let fresh_until = since + settings.valid_ttl.unwrap_or(ttl).max(SHORTEST);
+            Ok(Found { places, ttl, partly, by }) => {
+                // What could be found in part only is asked for again soon.
+                let ttl = if partly { settings.error_ttl } else { settings.valid_ttl.unwrap_or(ttl) };
+                let fresh_until = since + ttl.max(SHORTEST);
                 let stale_until = fresh_until + settings.stale_ttl;
                 Memory { answer: Ok(places), by: Some(by), epoch, since, fresh_until, stale_until, failing: false }
             }

@@ -10,10 +10,13 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
 
 /// Fetches documents. What it does goes on where the gate's own work is done, also when whoever asked has gone.
 pub struct Fetcher(Option<Inner>);
@@ -80,38 +83,44 @@ impl Inner {
             Some("http") => false,
             _ => return Err("it is neither http nor https".to_owned()),
         };
-        let (Some(host), Some(authority)) = (url.host(), url.authority()) else {
-            return Err("it names no host".to_owned());
-        };
-        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let Some(host) = url.host() else { return Err("it names no host".to_owned()) };
+        let own = if secure { 443 } else { 80 };
+        let port = url.port_u16().unwrap_or(own);
+        let named = if port == own { host.to_owned() } else { format!("{host}:{port}") };
         let deadline = Instant::now() + TIME;
         let (places, _) = egress::look_up(&self.names, host, deadline).await.map_err(|error| error.to_string())?;
         let mut failure = "its name has no address".to_owned();
-        for place in places.iter() {
+        for (index, place) in places.iter().enumerate() {
             let address = (place.ip, place.port.unwrap_or(port)).into();
-            let stream = match egress::connect(address, deadline).await {
-                Ok(stream) => stream,
-                Err(error) => {
-                    failure = error.to_string();
-                    continue;
-                }
-            };
+            // One that never answers leaves time for the next.
+            let left = u32::try_from(places.len() - index).unwrap_or(u32::MAX);
+            let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left.max(1);
             let request = Request::get(url.path_and_query().map_or("/", |target| target.as_str()))
-                .header(HOST, authority.as_str())
+                .header(HOST, &named)
                 .header(ACCEPT, "application/json, application/jwk-set+json, */*;q=0.1")
                 .header(USER_AGENT, "portcullis")
                 .body(Empty::new())
                 .map_err(|error| error.to_string())?;
-            return match secure {
-                false => ask(stream, request).await,
-                true => {
-                    let stream = egress::tls_connect(stream, self.tls.clone()?, host, deadline).await;
-                    ask(stream.map_err(|error| error.to_string())?, request).await
-                }
-            };
+            match self.reach(address, secure.then_some(host), share).await {
+                Ok(Reached::Plain(stream)) => return ask(stream, request).await,
+                Ok(Reached::Tls(stream)) => return ask(stream, request).await,
+                Err(error) => failure = error,
+            }
         }
         Err(failure)
     }
+
+    async fn reach(&self, address: SocketAddr, tls_for: Option<&str>, deadline: Instant) -> Result<Reached, String> {
+        let stream = egress::connect(address, deadline).await.map_err(|error| error.to_string())?;
+        let Some(name) = tls_for else { return Ok(Reached::Plain(stream)) };
+        let stream = egress::tls_connect(stream, self.tls.clone()?, name, deadline).await;
+        stream.map(|stream| Reached::Tls(Box::new(stream))).map_err(|error| error.to_string())
+    }
+}
+
+enum Reached {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Document, String>

@@ -1,7 +1,8 @@
 //! Authenticates a consumer by user name and password (RFC 7617).
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{alphabet, engine};
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::{HeaderName, StatusCode};
 use proxy::Exchange;
@@ -54,16 +55,27 @@ impl Authenticator for BasicAuth {
                 exchange.request.headers.remove(header);
             }
             let Some((username, password)) = credentials(&value) else { continue };
-            // The first that can be read decides: a second guess in the same request is one too many.
-            let Some(found) = exchange.registry().basic(&username, &password) else { break };
-            return Ok(Identity {
-                consumer: Some(found.consumer.clone()),
-                credential: Some(Credential { identifier: found.identifier.clone() }),
-            });
+            let registry = exchange.registry();
+            match registry.basic(&username, &password) {
+                Some(found) => {
+                    return Ok(Identity {
+                        consumer: Some(found.consumer.clone()),
+                        credential: Some(Credential { identifier: found.identifier.clone() }),
+                    });
+                }
+                // A second guess in the same request is one too many.
+                None if registry.has_basic(&username) => break,
+                None => {}
+            }
         }
         Err(Refusal::denied(Answer::error(StatusCode::UNAUTHORIZED, "Unauthorized")))
     }
 }
+
+const WITH_PADDING_OR_WITHOUT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(engine::DecodePaddingMode::Indifferent),
+);
 
 /// What follows the scheme, if that is `Basic` or `basic`: Kong takes no other spelling.
 fn basic(exchange: &Exchange, header: &HeaderName) -> Option<String> {
@@ -74,7 +86,7 @@ fn basic(exchange: &Exchange, header: &HeaderName) -> Option<String> {
 
 /// User name and password; the name ends at the first colon, the password may hold more.
 fn credentials(encoded: &str) -> Option<(String, String)> {
-    let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let decoded = String::from_utf8(WITH_PADDING_OR_WITHOUT.decode(encoded).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
     Some((username.to_owned(), password.to_owned()))
 }

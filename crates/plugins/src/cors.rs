@@ -19,7 +19,7 @@ use std::ops::ControlFlow;
 /// Tells browsers which other sites may read answers (CORS, Fetch standard section 3.2).
 #[derive(Deserialize, Schema)]
 pub struct Config {
-    /// The sites that may: `https://app.example.com`, a host alone, a regular expression for one of both, or `*`.
+    /// The sites that may: `https://app.example.com`, a regular expression for such or for a host alone, or `*`.
     ///
     /// Without any, all may. A single plain one is named to everybody.
     #[schema(each(format(site)))]
@@ -79,7 +79,6 @@ enum Origins {
 
 enum Site {
     Origin(String),
-    Host(String),
     OriginLike(Regex),
     HostLike(Regex),
 }
@@ -203,7 +202,8 @@ impl Site {
     fn of(text: &str) -> Result<Site, String> {
         let host_alone = !text.contains(':');
         if is_plain(text) {
-            return Ok(if host_alone { Site::Host(text.to_ascii_lowercase()) } else { Site::Origin(normal(text)) });
+            // A host alone is no origin, as in Kong: it would stand for each of its ports, with TLS or without.
+            return Ok(Site::Origin(normal(text)));
         }
         // The whole of it must match: a beginning alone would let `https://a.test.evil.test` in.
         let regex = Regex::new(&format!("^(?:{text})$")).map_err(|_| format!("'{text}' is not a valid regex"))?;
@@ -217,7 +217,6 @@ fn any(sites: &[Site], origin: &str) -> bool {
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
     sites.iter().any(|site| match site {
         Site::Origin(known) => *known == normal(origin),
-        Site::Host(known) => known == host,
         Site::OriginLike(regex) => regex.is_match(&lower),
         Site::HostLike(regex) => regex.is_match(host),
     })
@@ -281,7 +280,7 @@ mod tests {
             ("https://a.test:443", "https://a.test:443 - Origin"),
             ("http://a.test", "- - Origin"),
             ("https://a.test.evil.test", "- - Origin"),
-            ("http://b.test:8080", "http://b.test:8080 - Origin"),
+            ("http://b.test", "- - Origin"),
             ("null", "- - Origin"),
         ] {
             assert_eq!(answer(two.clone(), Some(origin)), expected, "{origin}");

@@ -5,8 +5,13 @@ use proxy::identity::may_be_told_in;
 
 pub fn url(text: &str) -> Result<(), String> {
     let url: Option<Uri> = text.parse().ok();
-    let usable = url.is_some_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some());
-    if usable { Ok(()) } else { Err(format!("'{text}' is no URL with http or https")) }
+    let Some(url) = url.filter(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some()) else {
+        return Err(format!("'{text}' is no URL with http or https"));
+    };
+    match url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        true => Err("a URL with a user name or password would tell them to everybody who sees it".to_owned()),
+        false => Ok(()),
+    }
 }
 
 pub fn header_name(text: &str) -> Result<(), String> {

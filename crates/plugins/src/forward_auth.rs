@@ -3,16 +3,14 @@
 
 use crate::formats;
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, TRANSFER_ENCODING, VIA,
-};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, VIA};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use proxy::Exchange;
 use proxy::answer::{Answer, UpstreamError};
 use proxy::destination::Destination;
-use proxy::forward::leave_upstream_connection;
-use proxy::identity::header_value;
+use proxy::forward::{REQUEST_ID, leave_upstream_connection};
+use proxy::identity::{header_value, is_original};
 use proxy::message::Ask;
 use proxy::plugin::{Fault, Plugin, Verdict};
 use proxy::upstream::Limits;
@@ -49,7 +47,7 @@ pub struct Config {
     #[schema(each(format(told)))]
     upstream_headers: Option<Vec<String>>,
     /// The headers of its answer that the caller gets when it passes, such as `Set-Cookie`.
-    #[schema(each(format(formats::header_name)))]
+    #[schema(each(format(told)))]
     response_headers: Option<Vec<String>>,
     /// How many milliseconds its answer may take.
     #[schema(default = 1000, between(1, 60_000))]
@@ -72,6 +70,9 @@ pub struct ForwardAuth {
 const BODY: usize = 1024 * 1024;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -81,8 +82,8 @@ const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method")
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 
-/// What belongs to the caller's message alone.
-const LEFT_OUT: [HeaderName; 6] = [HOST, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, TRANSFER_ENCODING, EXPECT];
+/// What tells of a body that is not sent, or of the way to the service.
+const LEFT_OUT: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, FORWARDED_PATH, FORWARDED_PREFIX];
 
 impl Plugin for ForwardAuth {
     const NAME: &'static str = "forward-auth";
@@ -158,45 +159,42 @@ impl ForwardAuth {
     fn question(&self, exchange: &Exchange, destination: &Destination) -> Result<Ask, UpstreamError> {
         let (request, caller) = (&exchange.request, &exchange.caller);
         let wanted = |name: &HeaderName| match &self.request_headers {
-            None => !LEFT_OUT.contains(name),
+            None => !LEFT_OUT.contains(name) && !is_original(name),
             Some(names) => names.contains(name),
         };
         let given = request.headers.iter().filter(|(name, _)| wanted(name));
         let mut headers: HeaderMap = given.map(|(name, value)| (name.clone(), value.clone())).collect();
-        let original = request.uri.path_and_query().map_or("/", |original| original.as_str());
-        let host = match exchange.target.port {
-            Some(port) => format!("{}:{port}", exchange.target.host),
-            None => exchange.target.host.clone(),
-        };
+        // What the service will read, not what the caller wrote: `/public/%2e%2e/admin` is `/admin`.
+        let original = exchange.routed_target();
+        let host = exchange.host();
         let proto = if caller.secure { "https" } else { "http" };
         let method = header_value(request.method.as_str());
-        let chain = match headers.get(FORWARDED_FOR).and_then(|before| before.to_str().ok()) {
-            Some(before) if caller.trusted => header_value(&format!("{before}, {}", caller.peer.ip())),
-            _ => caller.peer_header.clone(),
-        };
+        let before = request.headers.get_all(FORWARDED_FOR).iter().filter_map(|before| before.to_str().ok());
+        let before: Vec<&str> = before.filter(|_| caller.trusted).collect();
+        let own = caller.peer.ip().to_string();
+        let chain = header_value(&before.into_iter().chain([own.as_str()]).collect::<Vec<_>>().join(", "));
         for (name, value) in [
             (FORWARDED_FOR, chain),
             (FORWARDED_METHOD, method.clone()),
             (FORWARDED_PROTO, HeaderValue::from_static(proto)),
             (FORWARDED_HOST, header_value(&host)),
             (FORWARDED_PORT, caller.port.into()),
-            (FORWARDED_URI, header_value(original)),
+            (FORWARDED_URI, header_value(&original)),
+            (REAL_IP, header_value(&caller.ip.to_string())),
+            (REQUEST_ID.clone(), header_value(exchange.id.as_str())),
             (ORIGINAL_METHOD, method),
-            (ORIGINAL_URI, header_value(original)),
+            (ORIGINAL_URI, header_value(&original)),
             (ORIGINAL_URL, header_value(&format!("{proto}://{host}{original}"))),
             (VIA, HeaderValue::from_static("1.1 portcullis")),
         ] {
             headers.insert(name, value);
         }
-        let own = self.url.path_and_query().map_or("/", |own| own.as_str());
         let target = match self.append_path {
             true => format!("{}{original}", self.url.path().trim_end_matches('/')),
-            false => own.to_owned(),
+            false => self.url.path_and_query().map_or("/", |own| own.as_str()).to_owned(),
         };
         let method = if self.keep_method { request.method.clone() } else { Method::GET };
-        let authority = self.url.authority().map_or("", |authority| authority.as_str());
-        let host = HeaderValue::try_from(authority).unwrap_or_else(|_| destination.authority.clone());
-        Ask::new(method, target, host, headers)
+        Ask::new(method, target, destination.authority.clone(), headers)
     }
 
     /// Takes over what the answer says of the caller. What it does not say, nobody has said.
@@ -229,7 +227,8 @@ fn refusal(head: Parts, body: Bytes) -> Answer {
     Answer::Exit { status, body, content_type, headers }
 }
 
-/// `Authorization` may be exchanged for another; else as for all that tell services something.
+/// `Authorization` may be exchanged for another, and cookies set; else as for all that tell somebody something.
 fn told(text: &str) -> Result<(), String> {
-    if text.eq_ignore_ascii_case(AUTHORIZATION.as_str()) { Ok(()) } else { formats::header_to_tell(text) }
+    let usual = [AUTHORIZATION, SET_COOKIE].iter().any(|name| text.eq_ignore_ascii_case(name.as_str()));
+    if usual { Ok(()) } else { formats::header_to_tell(text) }
 }

@@ -3,7 +3,7 @@
 use crate::whole_body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, DATE, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, DATE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
 use jose::digest::{self, Hash};
 use proxy::Exchange;
@@ -61,7 +61,7 @@ pub struct HmacAuth {
 struct Signature {
     username: String,
     algorithm: Algorithm,
-    /// The names of what is signed, in lower case.
+    /// The names of what is signed, as they are written into what is signed.
     parts: Vec<String>,
     tag: Vec<u8>,
 }
@@ -94,8 +94,12 @@ impl Authenticator for HmacAuth {
     }
 
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
+        let Some((place, signature)) = given(&exchange.request.headers) else { return Err(refused("Unauthorized")) };
+        if self.config.hide_credentials {
+            // Also where it is wrong, since callers may go on as the anonymous consumer.
+            exchange.request.headers.remove(&place);
+        }
         let headers = &exchange.request.headers;
-        let Some((place, signature)) = given(headers) else { return Err(refused("Unauthorized")) };
         let skew = self.config.clock_skew.unwrap_or(300.0);
         if ![&X_DATE, &DATE].into_iter().any(|name| is_recent(headers, name, skew)) {
             return Err(refused(NO_DATE));
@@ -103,7 +107,7 @@ impl Authenticator for HmacAuth {
         let signature = signature.filter(|signature| self.is_acceptable(signature));
         let Some(signature) = signature else { return Err(refused(NOT_VERIFIED)) };
         // A date that is not signed says nothing: whoever has seen a signature could give it a new one.
-        let dated = |name: &&HeaderName| signature.parts.iter().any(|part| part == name.as_str());
+        let dated = |name: &&HeaderName| signature.signs(name.as_str());
         if ![&X_DATE, &DATE].into_iter().filter(dated).any(|name| is_recent(headers, name, skew)) {
             return Err(refused(NO_DATE));
         }
@@ -123,9 +127,6 @@ impl Authenticator for HmacAuth {
                 return Err(refused(NO_MATCH));
             }
         }
-        if self.config.hide_credentials {
-            exchange.request.headers.remove(place);
-        }
         Ok(identity)
     }
 }
@@ -134,7 +135,7 @@ impl HmacAuth {
     fn is_acceptable(&self, signature: &Signature) -> bool {
         let algorithms = self.config.algorithms.as_deref().unwrap_or_default();
         let enforced = self.config.enforce_headers.as_deref().unwrap_or_default();
-        algorithms.contains(&signature.algorithm) && enforced.iter().all(|name| signature.parts.contains(name))
+        algorithms.contains(&signature.algorithm) && enforced.iter().all(|name| signature.signs(name))
     }
 }
 
@@ -164,9 +165,15 @@ impl Signature {
         Some(Signature {
             username: value("username").filter(|name| !name.is_empty())?.to_owned(),
             algorithm: Algorithm::of(value("algorithm")?)?,
-            parts: value("headers")?.split_ascii_whitespace().map(str::to_ascii_lowercase).collect(),
+            parts: value("headers")?.split_ascii_whitespace().map(str::to_owned).collect(),
             tag: STANDARD.decode(value("signature")?).ok()?,
         })
+    }
+}
+
+impl Signature {
+    fn signs(&self, name: &str) -> bool {
+        self.parts.iter().any(|part| part.eq_ignore_ascii_case(name))
     }
 }
 
@@ -188,7 +195,7 @@ fn pairs(text: &str) -> Option<Vec<(&str, &str)>> {
 fn signed(exchange: &Exchange, parts: &[String]) -> String {
     let request = &exchange.request;
     let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-    let line = |part: &String| match part.as_str() {
+    let line = |part: &String| match part.to_ascii_lowercase().as_str() {
         "request-line" => {
             let version = match request.version {
                 Version::HTTP_10 => "1.0",
@@ -201,9 +208,12 @@ fn signed(exchange: &Exchange, parts: &[String]) -> String {
         name => {
             // All of them: who sends a second one later has not signed it.
             let values = request.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let between = if name == COOKIE.as_str() { "; " } else { ", " };
             match values.collect::<Vec<_>>().as_slice() {
-                [] => format!("{name}:"),
-                values => format!("{name}: {}", values.join(", ")),
+                // Over HTTP/2 it is no header.
+                [] if name == HOST.as_str() => format!("{part}: {}", exchange.host()),
+                [] => format!("{part}:"),
+                values => format!("{part}: {}", values.join(between)),
             }
         }
     };
@@ -266,7 +276,7 @@ mod tests {
         };
         let good =
             "hmac username=\"a,b\", algorithm=\"hmac-sha256\", headers=\"Date request-line\", signature=\"AQI=\"";
-        assert_eq!(read(good), ("a,b".into(), "date request-line".into(), vec![1, 2]));
+        assert_eq!(read(good), ("a,b".into(), "Date request-line".into(), vec![1, 2]));
         assert_eq!(read(&good.replace("hmac username", "HMAC  username")).0, "a,b");
         for odd in [
             "hmac",

@@ -32,8 +32,9 @@ pub struct IpRestriction {
     message: Option<String>,
 }
 
-/// The addresses that begin like this one.
+/// The addresses of one family that begin like this one.
 struct Network {
+    v4: bool,
     address: u128,
     mask: u128,
 }
@@ -60,8 +61,7 @@ impl Plugin for IpRestriction {
 
     async fn on_request(&self, exchange: &mut Exchange) -> Verdict {
         let ip = exchange.caller.ip;
-        let address = wide(ip);
-        let among = |networks: &[Network]| networks.iter().any(|network| address & network.mask == network.address);
+        let among = |networks: &[Network]| networks.iter().any(|network| network.holds(ip));
         if among(&self.deny) || !self.allow.is_empty() && !among(&self.allow) {
             let message = self.message.clone().unwrap_or_else(|| format!("IP address not allowed: {ip}"));
             return Ok(ControlFlow::Break(Answer::error(self.status, message)));
@@ -78,7 +78,12 @@ impl Network {
         let length: u32 = if length.is_empty() && !text.contains('/') { bits } else { length.parse().ok()? };
         // Within the wide form an IPv4 address is the last 32 bits.
         let mask = u128::MAX.checked_shl(bits.checked_sub(length)?).unwrap_or(0);
-        Some(Network { address: wide(ip) & mask, mask })
+        Some(Network { v4: ip.to_canonical().is_ipv4(), address: wide(ip) & mask, mask })
+    }
+
+    /// `::/0` is every address of IPv6, and none of IPv4.
+    fn holds(&self, ip: IpAddr) -> bool {
+        self.v4 == ip.to_canonical().is_ipv4() && wide(ip) & self.mask == self.address
     }
 }
 
@@ -101,8 +106,7 @@ mod tests {
     use schema::json;
 
     fn matches(network: &str, ip: &str) -> bool {
-        let network = Network::of(network).unwrap();
-        wide(ip.parse().unwrap()) & network.mask == network.address
+        Network::of(network).unwrap().holds(ip.parse().unwrap())
     }
 
     #[test]
@@ -114,10 +118,11 @@ mod tests {
             ("10.0.0.0/8", "::ffff:10.1.1.1", "::10.1.1.1"),
             ("2001:db8::/32", "2001:db8:1::1", "2001:db9::"),
             ("0.0.0.0/0", "203.0.113.1", "2001:db8::1"),
-            ("::/0", "192.0.2.1", "256.0.0.0.0"),
+            ("::/0", "2001:db8::1", "192.0.2.1"),
+            ("::ffff:10.0.0.0/104", "10.1.1.1", "2001:db8::1"),
         ] {
             assert!(matches(network, inside), "{network} {inside}");
-            assert!(outside.parse::<IpAddr>().is_err() || !matches(network, outside), "{network} {outside}");
+            assert!(!matches(network, outside), "{network} {outside}");
         }
         for odd in ["", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "::/129", "localhost", "10.0.0.0/-1"] {
             assert_eq!(network(odd), Err(format!("invalid ip or cidr range: '{odd}'")));

@@ -5,6 +5,7 @@ use http::{StatusCode, Version};
 use http_body::Body as _;
 use proxy::Exchange;
 use proxy::answer::Answer;
+use proxy::body::Body;
 use proxy::plugin::{Plugin, Verdict};
 use schema::{Schema, Violations};
 use serde::Deserialize;
@@ -60,13 +61,15 @@ impl Plugin for RequestSizeLimiting {
         let stated = exchange.body.size_hint().exact();
         if stated.is_some_and(|length| length > self.limit_bytes) {
             // Kong's way to tell a caller that asked first.
-            let status = match headers.get(EXPECT).is_some_and(|value| value.as_bytes() == b"100-continue") {
-                true => StatusCode::EXPECTATION_FAILED,
-                false => StatusCode::PAYLOAD_TOO_LARGE,
-            };
+            let status =
+                match headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+                    true => StatusCode::EXPECTATION_FAILED,
+                    false => StatusCode::PAYLOAD_TOO_LARGE,
+                };
             return refuse(status, "Request size limit exceeded");
         }
-        let chunked = exchange.request.version == Version::HTTP_11 && stated.is_none();
+        // A body without a length, be it that another plugin has read it meanwhile.
+        let chunked = exchange.request.version == Version::HTTP_11 && !matches!(exchange.body, Body::Empty);
         if self.require_content_length && !headers.contains_key(CONTENT_LENGTH) && !chunked {
             return refuse(StatusCode::LENGTH_REQUIRED, "A valid Content-Length header is required");
         }

@@ -126,6 +126,26 @@ impl Exchange {
         Ok(answer.map(|body| Body::Upstream(Box::new(body))))
     }
 
+    /// Path and query as they were routed, and as the service reads them: dots and escapes are resolved, and what
+    /// plugins took out of the query is gone. Whoever else decides about the request must decide about this.
+    pub fn routed_target(&self) -> String {
+        let mut target = String::new();
+        router::join_v0("", &router::normalize(&self.target.raw_path), None, &mut target);
+        if let Some(query) = &self.target.query {
+            target.push('?');
+            target.push_str(query);
+        }
+        target
+    }
+
+    /// The host that is asked for, with the port if one was named.
+    pub fn host(&self) -> String {
+        match self.target.port {
+            Some(port) => format!("{}:{port}", self.target.host),
+            None => self.target.host.clone(),
+        }
+    }
+
     pub fn registry(&self) -> &Registry {
         &self.plan.registry
     }

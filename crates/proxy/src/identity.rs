@@ -57,12 +57,12 @@ pub fn is_reserved(name: &str) -> bool {
     name.starts_with('x') && RESERVED.iter().any(|reserved| begins_with(name, reserved))
 }
 
-/// Whether a name begins with another, whatever stands for the hyphens.
+/// Whether a name begins with another, whatever separators stand in either.
 fn begins_with(name: &str, beginning: &str) -> bool {
     name.len() >= beginning.len()
         && name.bytes().zip(beginning.bytes()).all(|(given, wanted)| match wanted {
-            b'-' => !given.is_ascii_alphanumeric(),
-            letter => given == letter,
+            letter if letter.is_ascii_alphanumeric() => given == letter,
+            _ => !given.is_ascii_alphanumeric(),
         })
 }
 
@@ -151,6 +151,17 @@ impl Identity {
 /// What [`Identity::write`] says; groups are said by acl.
 const OURS: [HeaderName; 5] =
     [CONSUMER_ID, CONSUMER_CUSTOM_ID, CONSUMER_USERNAME, CREDENTIAL_IDENTIFIER, ANONYMOUS_CONSUMER];
+
+/// Several texts as one header value. A comma within one of them does not make two of it.
+pub fn list_value<S: AsRef<str>>(items: &[S]) -> HeaderValue {
+    let items: Vec<String> = items.iter().map(|item| item.as_ref().replace(',', "%2C")).collect();
+    header_value(&items.join(", "))
+}
+
+/// Whether a name is one of `x-original-*`, in whatever spelling.
+pub fn is_original(name: &HeaderName) -> bool {
+    begins_with(name.as_str(), "x-original-")
+}
 
 /// Text as a header value. UTF-8 passes as it is, as in Kong; what no header can hold is percent-encoded.
 pub fn header_value(text: &str) -> HeaderValue {

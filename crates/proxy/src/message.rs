@@ -3,8 +3,9 @@
 use crate::answer::UpstreamError;
 use crate::early::Early;
 use crate::fields::Fields;
-use crate::forward::Hop;
-use http::{HeaderMap, HeaderValue, Method};
+use crate::forward::{self, Hop};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
+use http::{HeaderMap, HeaderValue, Method, Version};
 
 /// What is written of a request. The body comes apart.
 pub trait Message {
@@ -32,8 +33,23 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// `headers` are without those of one connection, and without `Host`.
-    pub fn new(method: Method, target: String, host: HeaderValue, headers: HeaderMap) -> Result<Ask, UpstreamError> {
+    /// What of these headers is for one connection, or says where a body ends, is left out.
+    pub fn new(
+        method: Method,
+        target: String,
+        host: HeaderValue,
+        mut headers: HeaderMap,
+    ) -> Result<Ask, UpstreamError> {
+        forward::leave_connection(&mut headers, Version::HTTP_11, &[]);
+        for name in [HOST, TE, CONTENT_LENGTH, EXPECT] {
+            headers.remove(name);
+        }
+        // Over HTTP/2 they come in pieces, of which some servers read the first (RFC 9113 section 8.2.3).
+        if headers.get_all(COOKIE).iter().nth(1).is_some() {
+            let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+            let whole = HeaderValue::from_bytes(&pieces.join(&b"; "[..]));
+            headers.insert(COOKIE, whole.unwrap_or(HeaderValue::from_static("")));
+        }
         match http1::head::is_target(&target) {
             true => Ok(Ask { method, target, host, headers, hop: Hop::default(), early: Early::default() }),
             false => Err(UpstreamError::Request("its path holds characters that no request target may hold")),

@@ -165,6 +165,11 @@ impl Registry {
         self.hmac.get(username)
     }
 
+    /// Whether there is a password for this user name.
+    pub fn has_basic(&self, username: &str) -> bool {
+        self.basic.contains_key(username)
+    }
+
     /// The credential of this user name, if the password is its.
     pub fn basic(&self, username: &str, password: &str) -> Option<&BasicCredential> {
         let found = self.basic.get(username);

@@ -103,8 +103,8 @@ impl Pool {
             let (link, reused) = match self.find(destination, hash, !repeated) {
                 Found::Kept(link) => (link, true),
                 // Rare, and large: in a box it does not weigh on every request.
-                found => match Box::pin(self.connect(destination, hash, found, limits.connect)).await {
-                    Ok(link) => (link, false),
+                found => match Box::pin(self.connect(destination, hash, !repeated, found, limits.connect)).await {
+                    Ok(found) => found,
                     Err(error) => return Err(Failed { error, unsent: Some(body) }),
                 },
             };
@@ -160,25 +160,32 @@ impl Pool {
         None
     }
 
-    /// Connects to the first of the addresses that can be reached. Each gets an equal share of the time that is
+    /// Connects to the first of the addresses that can be reached, unless a connection is at hand once the name has
+    /// been looked up; whether there was. Each gets an equal share of the time that is
     /// left, so that one which never answers leaves time for the next.
     async fn connect(
         &self,
         destination: &Destination,
         hash: Option<u64>,
+        kept_too: bool,
         found: Found,
         limit: Duration,
-    ) -> Result<AnyLink, UpstreamError> {
+    ) -> Result<(AnyLink, bool), UpstreamError> {
         let deadline = Instant::now() + limit;
         let addresses = match found {
-            Found::Kept(link) => return Ok(link),
+            Found::Kept(link) => return Ok((link, true)),
             Found::At(addresses) => addresses,
             Found::Unknown => {
                 let mut near = self.look_up(destination, deadline).await?;
                 let chosen = near.choose(hash);
                 let addresses = near.all_from(chosen);
                 self.remember(destination, near);
-                addresses
+                match self.find(destination, hash, kept_too) {
+                    Found::Kept(link) => return Ok((link, true)),
+                    Found::At(addresses) => addresses,
+                    // It was not remembered, or is over its time already.
+                    Found::Unknown => addresses,
+                }
             }
         };
         let mut failure = UpstreamError::NoPeer;
@@ -186,7 +193,7 @@ impl Pool {
             let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
             match self.connect_to(destination, *address, Instant::now() + share).await {
-                Ok(link) => return Ok(link),
+                Ok(link) => return Ok((link, false)),
                 Err(error @ UpstreamError::Connect(ConnectError::Exhausted { .. })) => return Err(error),
                 Err(error) => failure = error,
             }
@@ -218,7 +225,10 @@ impl Pool {
             }
         };
         match destination.http2 {
-            true => self.http2.open(destination, address, stream).await.map(AnyLink::Http2),
+            true => {
+                let keep = self.near.borrow().contains_key(destination);
+                self.http2.open(destination, address, stream, keep).await.map(AnyLink::Http2)
+            }
             false => Ok(AnyLink::Http1(Link::new(Wire::new(stream), address))),
         }
     }
@@ -253,15 +263,15 @@ impl Pool {
     /// Closes what nobody used for long, and forgets destinations that are no more.
     pub fn sweep(&self) {
         let idle_timeout = self.keepalive.get().idle_timeout;
-        self.near.borrow_mut().retain(|_, near| {
+        self.http2.sweep(idle_timeout);
+        self.near.borrow_mut().retain(|destination, near| {
             near.idle.retain_mut(|link| {
                 // A buffer is at hand for the next answer, but not for ever.
                 link.wire.release();
                 link.idle_since.elapsed() < idle_timeout && link.is_quiet()
             });
-            near.still_used()
+            near.still_used() || self.http2.has(destination)
         });
-        self.http2.sweep(idle_timeout);
     }
 }
 

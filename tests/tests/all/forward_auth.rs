@@ -85,6 +85,41 @@ fn who_may_not_gets_the_answer_of_the_service_that_was_asked() {
     assert_eq!(service.requests().len(), 0);
 }
 
+/// The attack: the one who decides reads another request than the service.
+#[test]
+fn what_is_decided_about_is_what_the_service_gets() {
+    let (service, auth) = (Origin::start(), Origin::answering(door));
+    let gate = gate(&service.url(), &auth.url(), "");
+    let forged = [
+        GOOD,
+        ("X-Real-IP", "10.0.0.1"),
+        ("X-Forwarded-For", "10.0.0.1"),
+        ("X-Forwarded-Prefix", "/public"),
+        ("X_Original_URI", "/shop/public"),
+        ("X-Original-Host", "public.test"),
+        ("TE", "trailers"),
+    ];
+    http(gate.proxy(), "GET", "/shop/public/%2e%2e/admin?q=1", &forged, b"").expect_status(200);
+    assert_eq!(service.last().target, "/admin?q=1");
+    let asked = auth.last();
+    assert_eq!(asked.values("x-forwarded-uri"), ["/shop/admin?q=1"]);
+    assert_eq!(asked.values("x-real-ip"), ["127.0.0.1"]);
+    assert!(!asked.text().contains("10.0.0.1") && !asked.text().contains("public"), "{}", asked.text());
+    assert!(asked.values("te").is_empty());
+}
+
+/// Browsers send cookies in pieces over HTTP/2, and many servers read the first line alone.
+#[test]
+fn cookies_in_pieces_are_asked_about_as_one() {
+    let (service, auth) = (Origin::start(), Origin::answering(door));
+    let gate = gate(&service.url(), &auth.url(), ", request_headers: [Cookie, Content-Length, Host, TE]");
+    let pieces = [("Cookie", "a=1"), ("Cookie", "b=2")];
+    http(gate.proxy(), "POST", "/shop/", &pieces, b"body").expect_status(401);
+    let asked = auth.last();
+    assert_eq!(asked.values("cookie"), ["a=1; b=2"]);
+    assert_eq!((asked.values("host").len(), asked.values("content-length").len()), (1, 0));
+}
+
 #[test]
 fn it_can_be_asked_as_envoy_asks() {
     let (service, auth) = (Origin::start(), Origin::answering(door));

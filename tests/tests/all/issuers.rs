@@ -100,16 +100,16 @@ fn ask(gate: &Gate, token: &str) -> Answer {
 fn a_token_of_a_provider_passes_and_its_claims_are_told() {
     let (service, provider) = (Origin::start(), Provider::start());
     provider.publish(&["a", "rsa"]);
-    let told = "claims_to_headers: {sub: X-User, roles: X-Roles, missing: X-Missing}";
+    let told = "claims_to_headers: {sub: X-User, roles: X_Roles, missing: X-Missing}";
     let gate = gate(&service, &provider, "", told);
     for (key, aud) in [("a", json!("api")), ("rsa", json!(["other", "shop.test"]))] {
-        let token = provider.token(key, json!({ "roles": ["a", "b"], "aud": aud }));
+        let token = provider.token(key, json!({ "roles": ["a", "b,c"], "aud": aud }));
         // The second time the token is known already.
         for _ in 0..2 {
             ask(&gate, &token).expect_status(200);
             let seen = service.last();
             assert_eq!(seen.values("x-user"), ["u-1"]);
-            assert_eq!(seen.values("x-roles"), ["a, b"]);
+            assert_eq!(seen.values("x_roles"), ["a, b%2Cc"]);
             assert_eq!(seen.values("x-credential-identifier"), ["u-1"]);
             assert_eq!(seen.values("x-missing"), [""; 0]);
             assert_eq!(seen.values("x-consumer-username"), [""; 0]);
@@ -117,7 +117,7 @@ fn a_token_of_a_provider_passes_and_its_claims_are_told() {
     }
     assert_eq!(provider.asked(), 1);
     // What the plugin tells, nobody else may: not on another route either, in no spelling.
-    let forged = [("X-User", "forged"), ("X_User", "forged"), ("x-ROLES", "admin")];
+    let forged = [("X-User", "forged"), ("X_User", "forged"), ("x.ROLES", "admin")];
     http(gate.proxy(), "GET", "/open", &forged, b"").expect_status(200);
     let seen = service.last();
     assert!(!seen.text().to_lowercase().contains("forged") && !seen.text().contains("admin"), "{}", seen.text());
@@ -143,6 +143,7 @@ fn a_token_that_is_not_good_is_refused_with_the_reason() {
         (provider.token("a", mail(json!({ "exp": -10 }))), "token expired"),
         (provider.token("a", mail(json!({ "exp": null }))), "must be a number"),
         (provider.token("a", mail(json!({ "nbf": 9_999_999_999_u64 }))), "token not valid yet"),
+        (provider.token("a", mail(json!({ "nbf": "1" }))), "must be a number"),
         (provider.token("a", json!({})), "No mandatory 'email' in claims"),
         (provider.token("a", mail(json!({ "iss": "https://other.test" }))), "No credentials found for given 'iss'"),
         // Another key that bears the name of the provider's.

@@ -188,3 +188,29 @@ fn many_who_ask_at_once_cause_one_question() {
     });
     assert_eq!(server.log().matches("query[A] web.test").count(), 1, "{}", server.log());
 }
+
+#[test]
+fn the_second_server_is_asked_where_the_first_does_not_know_better() {
+    let origin = answering("here");
+    let (mut refusing, knowing) = (NameServer::start(&[]), NameServer::start(&["host-record=web.test,127.0.0.1,60"]));
+    refusing.refuse();
+    let servers = format!("{}, {}", refusing.address(), knowing.address());
+    assert_eq!(shares(&gate("web.test", origin.address().port(), &servers).start(), 2), expected([("here", 2)]));
+    // The first one that does answer is believed.
+    let empty = NameServer::start(&[]);
+    let servers = format!("{}, {}", empty.address(), knowing.address());
+    gate("web.test", origin.address().port(), &servers).start().get("/").expect_status(503);
+}
+
+#[test]
+fn a_kept_connection_outlives_the_ttl_of_its_name() {
+    let origin = answering("here");
+    let server = NameServer::start(&["host-record=web.test,127.0.0.1,1"]);
+    let gate = gate("web.test", origin.address().port(), &server.address()).start();
+    eventually(DEADLINE, || {
+        gate.get("/").expect_status(200);
+        let asked = server.log().matches("query[A] web.test").count();
+        if asked >= 3 { Ok(()) } else { Err(format!("asked {asked} times")) }
+    });
+    assert!(origin.requests().iter().all(|request| request.connection == 0));
+}

@@ -2,9 +2,7 @@
 
 use super::settings::{Kind, Settings};
 use futures_util::future::join_all;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
@@ -28,21 +26,33 @@ pub struct Place {
     /// Places with a higher number are for the case that none with a lower one can be reached (RFC 2782).
     pub priority: u16,
     /// Its share among those of its priority.
-    pub weight: u16,
+    pub weight: u32,
 }
 
 impl Place {
     /// An address by itself.
     pub fn of(ip: IpAddr) -> Place {
-        Place { ip, port: None, priority: 0, weight: 1 }
+        Place { ip, port: None, priority: 0, weight: WHOLE }
     }
 }
+
+/// The weight 1 of a record, which its addresses may have to share.
+const WHOLE: u32 = 1000;
 
 /// Where a name leads, for how long, and which type of record said so.
 pub(super) struct Found {
     pub places: Arc<[Place]>,
     pub ttl: Duration,
+    /// A part of them could not be found.
+    pub partly: bool,
     pub by: Kind,
+}
+
+/// Where records of one type lead.
+struct Led {
+    places: Vec<Place>,
+    ttl: Duration,
+    partly: bool,
 }
 
 /// Why a name leads nowhere.
@@ -57,7 +67,13 @@ pub(super) enum NotFound {
 pub(super) struct Resolver {
     settings: Settings,
     hosts: Hosts,
-    dns: TokioResolver,
+    /// In their order: the next one is asked where one does not answer.
+    servers: Vec<TokioResolver>,
+    /// How often all of them are asked.
+    attempts: usize,
+    /// What a name with fewer dots than `ndots` is looked for under, before it is by itself.
+    search: Vec<Name>,
+    ndots: usize,
 }
 
 /// What names of the hosts file are believed for: until the file is read again.
@@ -66,95 +82,139 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Resolver {
     pub fn new(settings: Settings) -> Result<Resolver, String> {
-        let (mut config, mut options) = system()?;
-        if !settings.servers.is_empty() {
-            let servers = settings.servers.iter().map(|address| server(*address)).collect();
-            config = ResolverConfig::from_parts(config.domain().cloned(), config.search().to_vec(), servers);
-        }
-        // Answers are kept by whoever asks here.
-        options.cache_size = 0;
+        let (config, mut options) = system()?;
+        let named: Vec<NameServerConfig> = match settings.servers.as_slice() {
+            [] => config.name_servers().to_vec(),
+            servers => servers.iter().map(|address| server(*address)).collect(),
+        };
+        let (attempts, ndots) = (options.attempts.max(1), options.ndots);
+        // Answers are kept by whoever asks here; the library would ask two servers at once, and take the word of
+        // the faster one that there is no such name.
+        (options.cache_size, options.attempts) = (0, 0);
         options.use_hosts_file = ResolveHosts::Never;
-        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let dns =
-            builder.with_options(options).build().map_err(|error| format!("names cannot be looked up: {error}"))?;
+        let one = |server: NameServerConfig| {
+            let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+            let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+            builder.with_options(options.clone()).build()
+        };
+        let servers = named.into_iter().map(one).collect::<Result<_, _>>();
+        let servers = servers.map_err(|error| format!("names cannot be looked up: {error}"))?;
         let hosts = hosts(&settings)?;
-        Ok(Resolver { settings, hosts, dns })
+        Ok(Resolver { settings, hosts, servers, attempts, search: config.search().to_vec(), ndots })
     }
 
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Asks for one type of record after the other until there is an answer.
+    /// Asks for one spelling and type of record after the other until there is an answer.
     pub async fn find(&self, host: &str, last: Option<Kind>) -> Result<Found, NotFound> {
         let name = Name::from_str(host).map_err(|error| NotFound::Nowhere(format!("it is no DNS name: {error}")))?;
         if let Some(found) = self.in_hosts_file(&name) {
             return Ok(found);
         }
-        let mut outcome = NotFound::Nowhere("the name has no address".to_owned());
-        for kind in self.settings.order.after(last) {
-            let found = match kind {
-                Kind::Srv => self.services(&name).await,
-                Kind::A => self.addresses(&name, RecordType::A).await,
-                Kind::Aaaa => self.addresses(&name, RecordType::AAAA).await,
-            };
-            match found {
-                Ok((places, ttl)) => return Ok(Found { places: places.into(), ttl, by: kind }),
-                // A server that does not answer what it did answer will not answer the rest.
-                Err(reason @ NotFound::Failed(_)) if Some(kind) == last => return Err(reason),
-                Err(reason @ NotFound::Failed(_)) => outcome = reason,
-                Err(NotFound::Nowhere(_)) => {}
+        for name in self.spellings(name) {
+            let mut failed = None;
+            for kind in self.settings.order.after(last) {
+                let found = match kind {
+                    Kind::Srv => self.services(&name).await,
+                    Kind::A => self.addresses(&name, RecordType::A).await,
+                    Kind::Aaaa => self.addresses(&name, RecordType::AAAA).await,
+                };
+                match found {
+                    Ok(Led { places, ttl, partly }) => {
+                        return Ok(Found { places: places.into(), ttl, partly, by: kind });
+                    }
+                    // A server that does not answer what it did answer will not answer the rest.
+                    Err(reason @ NotFound::Failed(_)) if Some(kind) == last => return Err(reason),
+                    Err(reason @ NotFound::Failed(_)) => failed = Some(reason),
+                    Err(NotFound::Nowhere(_)) => {}
+                }
+            }
+            // It may be there all the same: the next spelling could be somebody else.
+            if let Some(reason) = failed {
+                return Err(reason);
             }
         }
-        Err(outcome)
+        Err(NotFound::Nowhere("the name has no address".to_owned()))
+    }
+
+    /// A name as `resolv.conf(5)` says it is looked for: by itself, and under each domain of `search`.
+    fn spellings(&self, mut name: Name) -> Vec<Name> {
+        if name.is_fqdn() {
+            return vec![name];
+        }
+        let dots = usize::from(name.num_labels()).saturating_sub(1);
+        let under = self.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok());
+        let mut spellings: Vec<Name> = under.collect();
+        name.set_fqdn(true);
+        let at = if dots >= self.ndots { 0 } else { spellings.len() };
+        spellings.insert(at, name);
+        spellings
+    }
+
+    async fn lookup(&self, name: &Name, record: RecordType) -> Result<Lookup, NotFound> {
+        let mut failed = NotFound::Failed("there is no name server".to_owned());
+        for server in self.servers.iter().cycle().take(self.servers.len() * self.attempts) {
+            match server.lookup(name.clone(), record).await.map_err(NotFound::from) {
+                Err(reason @ NotFound::Failed(_)) => failed = reason,
+                outcome => return outcome,
+            }
+        }
+        Err(failed)
     }
 
     fn in_hosts_file(&self, name: &Name) -> Option<Found> {
         [(RecordType::A, Kind::A), (RecordType::AAAA, Kind::Aaaa)].into_iter().find_map(|(record, by)| {
             let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), record))?;
-            let (places, _) = addresses_of(&lookup)?;
-            Some(Found { places: places.into(), ttl: OF_FILE, by })
+            let Led { places, .. } = addresses_of(&lookup)?;
+            Some(Found { places: places.into(), ttl: OF_FILE, partly: false, by })
         })
     }
 
-    async fn addresses(&self, name: &Name, record: RecordType) -> Result<(Vec<Place>, Duration), NotFound> {
-        let lookup = self.dns.lookup(name.clone(), record).await.map_err(NotFound::from)?;
+    async fn addresses(&self, name: &Name, record: RecordType) -> Result<Led, NotFound> {
+        let lookup = self.lookup(name, record).await?;
         addresses_of(&lookup).ok_or_else(|| NotFound::Nowhere("the name has no address".to_owned()))
     }
 
     /// SRV records, each with the addresses of its host (RFC 2782).
-    async fn services(&self, name: &Name) -> Result<(Vec<Place>, Duration), NotFound> {
-        let lookup = self.dns.lookup(name.clone(), RecordType::SRV).await.map_err(NotFound::from)?;
+    async fn services(&self, name: &Name) -> Result<Led, NotFound> {
+        let lookup = self.lookup(name, RecordType::SRV).await?;
         let records = lookup.answers().iter().filter_map(|record| match &record.data {
             RData::SRV(service) => Some((service, record.ttl)),
             _ => None,
         });
         let asked = records.map(|(service, ttl)| async move { (service, ttl, self.hosts_of(service).await) });
-        let mut places = Vec::new();
-        let mut shortest = Duration::MAX;
+        let mut led = Led { places: Vec::new(), ttl: Duration::MAX, partly: false };
         let mut outcome = NotFound::Nowhere("the name has no SRV record".to_owned());
         for (service, ttl, found) in join_all(asked).await {
             match found {
-                Ok((addresses, of_addresses)) => {
-                    shortest = shortest.min(Duration::from_secs(ttl.into())).min(of_addresses);
-                    places.extend(addresses.into_iter().map(|place| Place {
-                        port: Some(service.port).filter(|port| *port > 0),
+                Ok(Led { places, ttl: of_addresses, .. }) => {
+                    led.ttl = led.ttl.min(Duration::from_secs(ttl.into())).min(of_addresses);
+                    // RFC 2782 leaves a small chance to a weight of 0. The addresses of a host share its weight.
+                    let shares = u32::try_from(places.len()).unwrap_or(u32::MAX).max(1);
+                    let weight = (u32::from(service.weight.max(1)) * WHOLE / shares).max(1);
+                    let port = Some(service.port).filter(|port| *port > 0);
+                    led.places.extend(places.into_iter().map(|place| Place {
+                        port,
                         priority: service.priority,
-                        weight: service.weight,
+                        weight,
                         ..place
                     }));
                 }
-                Err(reason) => outcome = reason,
+                Err(reason) => {
+                    led.partly |= matches!(reason, NotFound::Failed(_));
+                    outcome = reason;
+                }
             }
         }
-        places.sort_by_key(|place| place.priority);
-        if places.is_empty() { Err(outcome) } else { Ok((places, shortest)) }
+        led.places.sort_by_key(|place| place.priority);
+        if led.places.is_empty() { Err(outcome) } else { Ok(led) }
     }
 
-    async fn hosts_of(&self, service: &SRV) -> Result<(Vec<Place>, Duration), NotFound> {
+    async fn hosts_of(&self, service: &SRV) -> Result<Led, NotFound> {
         if let Some(found) = self.in_hosts_file(&service.target) {
-            return Ok((found.places.to_vec(), found.ttl));
+            return Ok(Led { places: found.places.to_vec(), ttl: found.ttl, partly: false });
         }
         match self.addresses(&service.target, RecordType::A).await {
             Err(NotFound::Nowhere(_)) => self.addresses(&service.target, RecordType::AAAA).await,
@@ -164,11 +224,11 @@ impl Resolver {
 }
 
 /// The addresses in an answer, and for how long all that led to them holds.
-fn addresses_of(lookup: &Lookup) -> Option<(Vec<Place>, Duration)> {
+fn addresses_of(lookup: &Lookup) -> Option<Led> {
     let ips = lookup.answers().iter().filter_map(|record| record.data.ip_addr());
     let places: Vec<Place> = ips.map(Place::of).collect();
     let ttl = lookup.answers().iter().map(|record| record.ttl).min()?;
-    (!places.is_empty()).then_some((places, Duration::from_secs(ttl.into())))
+    (!places.is_empty()).then_some(Led { places, ttl: Duration::from_secs(ttl.into()), partly: false })
 }
 
 /// What `resolv.conf` says. Without one the name server of this machine is asked, as `resolv.conf(5)` says.

@@ -10,7 +10,7 @@ use net::fetch::Fetcher;
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::Refusal;
-use proxy::identity::{Credential, Identity, header_value};
+use proxy::identity::{Credential, Identity, header_value, list_value};
 use proxy::registry::{Consumer, Registry};
 use schema::{Check, Schema, Value, Violations, json};
 use serde::Deserialize;
@@ -155,6 +155,9 @@ impl Issuers {
         if !issuer.audiences.iter().any(|accepted| audiences(claims).any(|audience| matches(accepted, audience))) {
             return Err(super::invalid("Invalid audience"));
         }
+        if jose::claims::numeric_date(claims, "nbf").is_err() {
+            return Err(super::refusal(&json!({ "nbf": "must be a number" })));
+        }
         for claim in issuer.required_claims.iter().flatten() {
             if claims.get(claim).is_none_or(Value::is_null) {
                 return Err(super::invalid(&format!("No mandatory '{claim}' in claims")));
@@ -172,7 +175,7 @@ impl Issuers {
             keys,
             leeway_s: issuer.leeway.unwrap_or(0.0),
             headers: self.demands.told(claims),
-            groups: self.demands.groups_claim.as_ref().map(|claim| words(claims.get(claim))),
+            groups: self.demands.groups_claim.as_ref().map(|claim| texts(claims.get(claim))),
         };
         Ok(Verdict::of_issuer(identity, claims, told))
     }
@@ -214,7 +217,7 @@ impl Issuer {
 
 impl Demands {
     fn check(&self, claims: &Object) -> Result<(), Refusal> {
-        let scopes = words(claims.get(&self.scopes_claim));
+        let scopes = scopes(claims.get(&self.scopes_claim));
         let enough = |entry: &Vec<String>| entry.iter().all(|scope| scopes.contains(scope));
         if !self.scopes.is_empty() && !self.scopes.iter().any(enough) {
             let wanted: Vec<String> = self.scopes.iter().map(|entry| entry.join(" ")).collect();
@@ -222,7 +225,7 @@ impl Demands {
             let answer = Answer::exit_json(StatusCode::FORBIDDEN, &json!({ "message": "Insufficient scope" }));
             return Err(Refusal::Final(Box::new(answer.with_header(WWW_AUTHENTICATE, header_value(&challenge)))));
         }
-        let roles = words(claims.get(&self.roles_claim));
+        let roles = texts(claims.get(&self.roles_claim));
         match self.roles.is_empty() || self.roles.iter().any(|role| roles.contains(role)) {
             true => Ok(()),
             false => Err(forbidden()),
@@ -235,7 +238,9 @@ impl Demands {
             let text = match claims.get(claim)? {
                 Value::Null => return None,
                 Value::String(text) => text.clone(),
-                Value::Array(items) if items.iter().all(Value::is_string) => words(claims.get(claim)).join(", "),
+                Value::Array(items) if items.iter().all(Value::is_string) => {
+                    return Some((header.clone(), list_value(&texts(claims.get(claim)))));
+                }
                 other => other.to_string(),
             };
             Some((header.clone(), header_value(&text)))
@@ -244,10 +249,18 @@ impl Demands {
     }
 }
 
-/// The words of a claim: an array, or one text with spaces between them (RFC 8693 section 4.2).
-fn words(claim: Option<&Value>) -> Vec<String> {
+/// The scopes of a claim: an array, or one text with spaces between them (RFC 8693 section 4.2).
+fn scopes(claim: Option<&Value>) -> Vec<String> {
     match claim {
-        Some(Value::String(text)) => text.split_ascii_whitespace().map(str::to_owned).collect(),
+        Some(Value::String(text)) => super::split(text),
+        claim => texts(claim),
+    }
+}
+
+/// The texts of a claim. A single one is whole: `Payroll admin` is no `admin`.
+fn texts(claim: Option<&Value>) -> Vec<String> {
+    match claim {
+        Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }

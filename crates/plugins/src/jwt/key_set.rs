@@ -64,6 +64,8 @@ const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// For so long the last good keys stand while the issuer cannot be reached.
 const STALE: Duration = Duration::from_secs(24 * 3600);
+/// For so long keys are used while they are being renewed.
+const GRACE: Duration = Duration::from_secs(60);
 /// A key that is not in the set is asked for no more often than this. Anybody can name one.
 const COOL_DOWN: Duration = Duration::from_secs(10);
 /// After a failure the issuer is left alone for this time.
@@ -96,23 +98,22 @@ impl KeySet {
     ) -> Result<Arc<JwkSet>, Unavailable> {
         let began = Instant::now();
         let known = self.good(began);
-        if let Some(good) = &known
-            && !good.keys.candidates(kid, algorithm).is_empty()
-        {
+        let listed = known.as_ref().is_some_and(|good| !good.keys.candidates(kid, algorithm).is_empty());
+        if let Some(good) = known.as_ref().filter(|good| listed && self.may_be_used(good, began)) {
             self.renew_in_time(fetcher, good, began);
             return Ok(good.keys.clone());
         }
         let since = |then: Option<Instant>| then.map_or(Duration::MAX, |then| began.saturating_duration_since(then));
         let tries = *self.tries();
         match &known {
-            Some(good) if since(tries.for_unknown) < COOL_DOWN => return Ok(good.keys.clone()),
+            Some(good) if !listed && since(tries.for_unknown) < COOL_DOWN => return Ok(good.keys.clone()),
             None if since(tries.last) < BACK_OFF => return Err(Unavailable { retry_after_s: BACK_OFF.as_secs() }),
             _ => {}
         }
         let turn = self.fetching.clone().lock_owned().await;
         // Whoever had the turn before may have fetched what is wanted.
         if self.tries().last.is_none_or(|last| last < began) {
-            fetcher.run(self.clone().renew(fetcher.clone(), turn, known.is_some())).await;
+            fetcher.run(self.clone().renew(fetcher.clone(), turn, known.is_some() && !listed)).await;
         }
         let renewed = self.good(Instant::now());
         renewed.map(|good| good.keys.clone()).ok_or(Unavailable { retry_after_s: BACK_OFF.as_secs() })
@@ -121,13 +122,20 @@ impl KeySet {
     /// Whether these are still the keys in force: what was verified with them is verified.
     pub fn are_in_force(self: &Arc<KeySet>, fetcher: &Arc<Fetcher>, keys: &Arc<JwkSet>) -> bool {
         let now = Instant::now();
-        let Some(good) = self.good(now).filter(|good| Arc::ptr_eq(&good.keys, keys)) else { return false };
+        let same = |good: &Arc<Good>| Arc::ptr_eq(&good.keys, keys) && self.may_be_used(good, now);
+        let Some(good) = self.good(now).filter(same) else { return false };
         self.renew_in_time(fetcher, &good, now);
         true
     }
 
     fn good(&self, now: Instant) -> Option<Arc<Good>> {
         self.good.load_full().filter(|good| now < good.stale_until)
+    }
+
+    /// Whether keys can be used without asking again first: they are fresh, or only just not any more, or nobody
+    /// answers. A gate that was idle for hours asks whether they still hold.
+    fn may_be_used(&self, good: &Good, now: Instant) -> bool {
+        now < good.fresh_until + GRACE || self.tries().last_failed
     }
 
     fn tries(&self) -> MutexGuard<'_, Tries> {

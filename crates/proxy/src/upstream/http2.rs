@@ -59,12 +59,18 @@ impl Links {
         links.iter().filter(room).min_by_key(|link| link.active.get()).cloned()
     }
 
-    /// Speaks HTTP/2 over a new connection.
+    /// Whether there is a connection to a destination.
+    pub fn has(&self, destination: &Destination) -> bool {
+        self.0.borrow().contains_key(destination)
+    }
+
+    /// Speaks HTTP/2 over a new connection. It is for this request alone if it is not to be kept.
     pub async fn open(
         &self,
         destination: &Destination,
         address: SocketAddr,
         stream: Stream,
+        keep: bool,
     ) -> Result<Link, UpstreamError> {
         let mut builder = Builder::new(OnThisThread);
         builder.timer(TokioTimer::new());
@@ -77,7 +83,9 @@ impl Links {
         });
         let idle_since = Rc::new(Cell::new(Instant::now()));
         let link = Link { sender, address, active: Rc::default(), idle_since };
-        self.0.borrow_mut().entry(destination.clone()).or_default().push(link.clone());
+        if keep {
+            self.0.borrow_mut().entry(destination.clone()).or_default().push(link.clone());
+        }
         Ok(link)
     }
 

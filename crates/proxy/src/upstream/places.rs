@@ -42,7 +42,7 @@ impl Near {
     /// Takes over what was found anew. Connections to addresses that are no more are not used again.
     pub fn renew(&mut self, newer: Near) {
         let Near { places, until, epoch, .. } = newer;
-        (self.places, self.until, self.epoch) = (places, until, epoch);
+        (self.places, self.until, self.epoch, self.asked_for) = (places, until, epoch, true);
     }
 
     /// Whether what is known still holds. `epoch` is that of the names.
@@ -98,8 +98,7 @@ impl Places {
         let address = |place: &Place| SocketAddr::new(place.ip, place.port.unwrap_or(port));
         let best = places.iter().map(|place| place.priority).min();
         let preferred = places.iter().filter(|place| Some(place.priority) == best);
-        // RFC 2782 leaves a small chance to a weight of 0.
-        let weights: Vec<u32> = preferred.map(|place| u32::from(place.weight.max(1))).collect();
+        let weights: Vec<u32> = preferred.map(|place| place.weight).collect();
         let turns = Turns::new(weights.iter().map(|weight| u64::from(*weight)));
         Places { addresses: places.iter().map(address).collect(), weights, turns }
     }
@@ -109,8 +108,8 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn near(places: &[(u8, Option<u16>, u16, u16)]) -> Near {
-        let place = |&(last, port, priority, weight): &(u8, Option<u16>, u16, u16)| Place {
+    fn near(places: &[(u8, Option<u16>, u16, u32)]) -> Near {
+        let place = |&(last, port, priority, weight): &(u8, Option<u16>, u16, u32)| Place {
             ip: [127, 0, 0, last].into(),
             port,
             priority,
@@ -125,7 +124,7 @@ mod tests {
 
     #[test]
     fn addresses_take_turns_by_weight_within_the_best_priority() {
-        let mut near = near(&[(1, Some(1), 0, 3), (2, None, 0, 0), (3, Some(3), 9, 100)]);
+        let mut near = near(&[(1, Some(1), 0, 3), (2, None, 0, 1), (3, Some(3), 9, 100)]);
         let mut taken = [0; 3];
         (0..400).for_each(|_| taken[near.choose(None)] += 1);
         assert_eq!(taken, [300, 100, 0]);
