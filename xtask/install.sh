@@ -45,7 +45,7 @@ has() {
         # The headers that a C compiler needs for anything at all.
         libc) [ -e /usr/include/stdio.h ] ;;
         # Not in everybody's PATH.
-        nginx) command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] ;;
+        nginx | dnsmasq) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -58,6 +58,18 @@ need_c() {
         # Only for these two processors is the crypto library built without it.
         *) need_packages cmake=cmake g++=g++ ;;
     esac
+}
+
+# The identity provider that the tests ask for tokens: $idp, in $target.
+need_idp() {
+    need_packages node=nodejs npm=npm
+    target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
+    idp="$target/idp"
+    cmp -s tests/idp/package-lock.json "$idp/package-lock.json" && [ -d "$idp/node_modules" ] && return
+    say "installing oidc-provider into $idp"
+    mkdir -p "$idp"
+    cp tests/idp/package.json tests/idp/package-lock.json "$idp/"
+    (cd "$idp" && npm ci --no-audit --no-fund --loglevel=error)
 }
 
 # The Python that the tests and the bench use: $python, in $target, with what they need of it.

@@ -13,6 +13,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dnsmasq", "dnsmasq-base"),
     ("openssl", "openssl"),
     ("nginx", "nginx-light"),
+    ("node", "nodejs"),
     ("python3", "python3"),
     ("sh", "dash"),
 ];

@@ -70,8 +70,9 @@ impl Message for Ask {
         &self.host
     }
 
+    /// Of methods that announce a body, that there is none (RFC 9110 section 8.6).
     fn states_length(&self) -> bool {
-        false
+        matches!(self.method, Method::POST | Method::PUT | Method::PATCH)
     }
 
     fn hop(&self) -> &Hop {

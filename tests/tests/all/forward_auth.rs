@@ -127,6 +127,7 @@ fn it_can_be_asked_as_envoy_asks() {
     ask(&gate, "POST", &[GOOD, ("X-Secret", "1")]).expect_status(200);
     let asked = auth.last();
     assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/verify/shop/a%20b?q=1"));
+    assert_eq!(asked.values("content-length"), ["0"]);
     assert!(asked.values("x-secret").is_empty());
     assert_eq!(service.last().values("x-secret"), ["1"]);
 }

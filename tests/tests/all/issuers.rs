@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use tests::{Answer, DEADLINE, Gate, Origin, Recorded, Reply, TempDir, eventually, http, python, run, workspace};
+use tests::{Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, TempDir, eventually, http, python, run, workspace};
 
 /// An identity provider: its metadata, its keys, and what makes its tokens.
 struct Provider {
@@ -227,4 +227,37 @@ fn a_provider_that_is_down_refuses_nobody() {
     provider.say(None);
     ask(&gate, &provider.token("a", json!({ "sub": "u-2" }))).expect_status(200);
     gate.wait_until_said("tokens cannot be verified");
+}
+
+/// A certified provider, with tokens as it makes them (RFC 9068), and a gate that learns of a new key by itself.
+#[test]
+fn a_real_provider_is_believed() {
+    let (service, idp) = (Origin::start(), Idp::start());
+    let gate = Gate::start(format!(
+        "_format_version: \"3.0\"
+services:
+- name: shop
+  url: {}
+  routes: [{{name: shop, paths: [/shop]}}]
+  plugins:
+  - name: jwt
+    config:
+      issuers: [{{issuer: '{}', audiences: ['https://api.test/orders'], algorithms: [ES256]}}]
+      claims_to_headers: {{client_id: X-Client}}
+      scopes_required: [read]",
+        service.url(),
+        idp.issuer()
+    ));
+    let token = idp.token("https://api.test/orders", "read");
+    std::thread::scope(|scope| {
+        (0..30).for_each(|_| drop(scope.spawn(|| ask(&gate, &token).expect_status(200))));
+    });
+    assert_eq!(service.last().values("x-client"), ["caller"]);
+    assert_eq!(idp.asked(), 1);
+    ask(&gate, &idp.token("https://api.test/orders", "write")).expect_status(403);
+    ask(&gate, &idp.token("https://api.test/other", "read")).expect_status(401);
+    idp.rotate();
+    ask(&gate, &idp.token("https://api.test/orders", "read")).expect_status(200);
+    assert_eq!(idp.asked(), 2);
+    ask(&gate, &token).expect_status(401);
 }

@@ -97,6 +97,8 @@ impl KeySet {
         algorithm: Algorithm,
     ) -> Result<Arc<JwkSet>, Unavailable> {
         let began = Instant::now();
+        // Read before the keys: they are at least as new.
+        let tries = *self.tries();
         let known = self.good(began);
         let listed = known.as_ref().is_some_and(|good| !good.keys.candidates(kid, algorithm).is_empty());
         if let Some(good) = known.as_ref().filter(|good| listed && self.may_be_used(good, began)) {
@@ -104,7 +106,6 @@ impl KeySet {
             return Ok(good.keys.clone());
         }
         let since = |then: Option<Instant>| then.map_or(Duration::MAX, |then| began.saturating_duration_since(then));
-        let tries = *self.tries();
         match &known {
             Some(good) if !listed && since(tries.for_unknown) < COOL_DOWN => return Ok(good.keys.clone()),
             None if since(tries.last) < BACK_OFF => return Err(Unavailable { retry_after_s: BACK_OFF.as_secs() }),
@@ -159,12 +160,7 @@ impl KeySet {
     async fn renew(self: Arc<KeySet>, fetcher: Arc<Fetcher>, _turn: OwnedMutexGuard<()>, for_unknown: bool) {
         let fetched = fetch(&self.source, &fetcher).await;
         let (at, source) = (Instant::now(), &self.source);
-        {
-            let mut tries = self.tries();
-            (tries.last, tries.last_failed) = (Some(at), fetched.is_err());
-            // From here on, and not from its beginning: whoever asks meanwhile waits for the outcome.
-            tries.for_unknown = if for_unknown { Some(at) } else { tries.for_unknown };
-        }
+        let failed = fetched.is_err();
         let before = self.good.load_full();
         match fetched {
             Ok((keys, hash, fresh)) => {
@@ -179,6 +175,10 @@ impl KeySet {
             }
             Err(reason) => tracing::error!(%source, "no keys, so tokens cannot be verified: {reason}"),
         }
+        // Last, and not before: who sees that it was tried must see its outcome, and waits for it until then.
+        let mut tries = self.tries();
+        (tries.last, tries.last_failed) = (Some(at), failed);
+        tries.for_unknown = if for_unknown { Some(at) } else { tries.for_unknown };
     }
 }
 
