@@ -62,6 +62,9 @@ pub struct Config {
     /// The realm named in the challenge.
     realm: Option<String>,
     /// Issuers, such as identity providers, whose tokens are believed by the keys that they publish.
+    ///
+    /// A subject (`sub`, services get it as `X-Credential-Identifier`) is one of its issuer: with several, tell
+    /// services `iss` too, by `claims_to_headers`.
     #[schema(ours)]
     issuers: Option<Vec<Issuer>>,
     /// Claims of an issuer's token that services are told, each with the name of its header.

@@ -154,7 +154,7 @@ impl Balancer {
             None => self.new_cookie(exchange)?,
         };
         let draw = |target: &Target| {
-            weighted::draw((&input, &target.destination.host, target.destination.port), target.weight)
+            weighted::draw((&input, &target.destination.host, target.destination.port), f64::from(target.weight))
         };
         let targets = self.targets.iter().filter(|target| eligible(target));
         let target = targets.max_by(|a, b| draw(a).total_cmp(&draw(b)))?;

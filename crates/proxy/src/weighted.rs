@@ -27,20 +27,22 @@ impl Turns {
     }
 }
 
+/// The greatest number that divides both.
+pub fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { divisor(b, a % b) }
+}
+
 /// A number near 0.618 of `total` that has no divisor in common with it.
 fn stride(total: u64) -> u64 {
-    fn divisor(a: u64, b: u64) -> u64 {
-        if b == 0 { a } else { divisor(b, a % b) }
-    }
     let golden = (total as f64 * 0.618_033_988) as u64;
     (golden.max(1)..).find(|candidate| divisor(*candidate, total) == 1).unwrap_or(1)
 }
 
 /// How long a draw is for a thing of this weight; the longest wins (weighted rendezvous hashing). When a thing
 /// comes or goes, only its own share changes hands.
-pub fn draw(thing: impl Hash, weight: u32) -> f64 {
+pub fn draw(thing: impl Hash, weight: f64) -> f64 {
     let uniform = (hash(thing) >> 11) as f64 / (1u64 << 53) as f64;
-    -f64::from(weight) / uniform.max(f64::MIN_POSITIVE).ln()
+    -weight / uniform.max(f64::MIN_POSITIVE).ln()
 }
 
 pub fn hash(thing: impl Hash) -> u64 {

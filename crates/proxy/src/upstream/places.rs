@@ -1,7 +1,7 @@
 //! The addresses behind a destination, and the connections kept to them.
 
 use super::http1::Link;
-use crate::weighted::{Turns, draw};
+use crate::weighted::{Turns, divisor, draw};
 use net::dns::Place;
 use net::egress::Until;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub struct Near {
 struct Places {
     addresses: Vec<SocketAddr>,
     /// The weights of the first of them. The others are for the case that none of these can be reached.
-    weights: Vec<u32>,
+    weights: Vec<u64>,
     turns: Turns,
 }
 
@@ -59,12 +59,13 @@ impl Near {
         }
         let chosen = match hash {
             Some(hash) => {
-                let draws = addresses.iter().zip(weights).map(|(address, weight)| draw((hash, address), *weight));
+                let draws =
+                    addresses.iter().zip(weights).map(|(address, weight)| draw((hash, address), *weight as f64));
                 draws.enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(index, _)| index)
             }
             None => {
                 self.turn = self.turn.wrapping_add(1);
-                turns.at(self.turn, weights.iter().map(|weight| u64::from(*weight)))
+                turns.at(self.turn, weights.iter().copied())
             }
         };
         chosen.unwrap_or(0)
@@ -98,8 +99,11 @@ impl Places {
         let address = |place: &Place| SocketAddr::new(place.ip, place.port.unwrap_or(port));
         let best = places.iter().map(|place| place.priority).min();
         let preferred = places.iter().filter(|place| Some(place.priority) == best);
-        let weights: Vec<u32> = preferred.map(|place| place.weight).collect();
-        let turns = Turns::new(weights.iter().map(|weight| u64::from(*weight)));
+        let weights: Vec<u64> = preferred.map(|place| place.weight.into()).collect();
+        // In their lowest terms, so that equal ones alternate.
+        let common = weights.iter().copied().fold(0, divisor).max(1);
+        let weights: Vec<u64> = weights.into_iter().map(|weight| weight / common).collect();
+        let turns = Turns::new(weights.iter().copied());
         Places { addresses: places.iter().map(address).collect(), weights, turns }
     }
 }
@@ -124,10 +128,10 @@ mod tests {
 
     #[test]
     fn addresses_take_turns_by_weight_within_the_best_priority() {
-        let mut near = near(&[(1, Some(1), 0, 3), (2, None, 0, 1), (3, Some(3), 9, 100)]);
+        let mut near = near(&[(1, Some(1), 0, 3000), (2, None, 0, 1000), (3, Some(3), 9, 100)]);
         let mut taken = [0; 3];
-        (0..400).for_each(|_| taken[near.choose(None)] += 1);
-        assert_eq!(taken, [300, 100, 0]);
+        (0..4).for_each(|_| taken[near.choose(None)] += 1);
+        assert_eq!(taken, [3, 1, 0]);
         assert_eq!(ports(&near.all_from(1)), [80, 1, 3]);
     }
 
