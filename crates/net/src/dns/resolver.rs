@@ -140,8 +140,11 @@ impl Resolver {
     }
 
     /// A name as `resolv.conf(5)` says it is looked for: by itself, and under each domain of `search`.
+    /// `localhost` is this machine, and nobody is asked (RFC 6761 section 6.3).
     fn spellings(&self, mut name: Name) -> Vec<Name> {
-        if name.is_fqdn() {
+        let last = name.iter().next_back().unwrap_or_default();
+        if name.is_fqdn() || last.eq_ignore_ascii_case(b"localhost") {
+            name.set_fqdn(true);
             return vec![name];
         }
         let dots = usize::from(name.num_labels()).saturating_sub(1);
@@ -269,6 +272,29 @@ impl From<NetError> for NotFound {
         match &error {
             NetError::Dns(DnsError::NoRecordsFound(_)) => NotFound::Nowhere("the name has no address".to_owned()),
             _ => NotFound::Failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_spelled_as_resolv_conf_says() {
+        let mut resolver = Resolver::new(Settings::default()).unwrap();
+        resolver.search = ["one.test", "two.test"].map(|domain| domain.parse().unwrap()).into();
+        resolver.ndots = 2;
+        for (name, expected) in [
+            ("web", "web.one.test. web.two.test. web."),
+            ("web.shop", "web.shop.one.test. web.shop.two.test. web.shop."),
+            ("a.web.shop", "a.web.shop. a.web.shop.one.test. a.web.shop.two.test."),
+            ("web.", "web."),
+            ("localhost", "localhost."),
+            ("a.LOCALHOST", "a.localhost."),
+        ] {
+            let spellings: Vec<String> = resolver.spellings(name.parse().unwrap()).iter().map(Name::to_ascii).collect();
+            assert_eq!(spellings.join(" "), expected);
         }
     }
 }
