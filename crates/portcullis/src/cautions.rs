@@ -65,7 +65,8 @@ fn of_plugin(plugin: &PluginRow, configuration: &Configuration) -> Vec<String> {
         }
         for issuer in config.get("issuers").and_then(Value::as_array).into_iter().flatten() {
             let place = ["jwks_uri", "issuer"].into_iter().find_map(|field| issuer.get(field)?.as_str());
-            if issuer.get("jwks").is_none() && place.is_some_and(|place| place.starts_with("http://")) {
+            if issuer.get("jwks").is_none_or(Value::is_null) && place.is_some_and(|place| place.starts_with("http://"))
+            {
                 let text = "issuers: keys come over plain http: whoever stands between can make tokens; use https";
                 texts.push(text.to_owned());
             }

@@ -61,6 +61,25 @@ fn check_accepts_a_good_file() {
 }
 
 #[test]
+fn check_warns_of_what_lets_strangers_in() {
+    let dir = TempDir::new();
+    let file = dir.write(
+        "kong.yml",
+        "_format_version: \"3.0\"
+plugins:
+- name: jwt
+  config: {issuers: [{issuer: 'http://idp.test', audiences: ['*']}]}
+- {name: cors, config: {credentials: true}}
+",
+    );
+    let told = Gate::command(&["check", file.to_str().unwrap()]).expect_code(0).text();
+    for warning in ["keys come over plain http", "audiences: '*'", "credentials: true for all origins"] {
+        assert!(told.contains(warning), "{warning}: {told}");
+    }
+    assert!(!told.contains("claims_to_verify lacks exp"), "nobody has a credential: {told}");
+}
+
+#[test]
 fn check_names_every_violation_with_its_line() {
     let dir = TempDir::new();
     let file = dir.write("kong.yml", BAD);
