@@ -1,8 +1,8 @@
 //! A real DNS server: dnsmasq, with the records that a test gives it.
 
+use crate::process::system_program;
 use crate::{DEADLINE, Process, TempDir, eventually};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::Command;
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl NameServer {
             self.dir.join("pid").display()
         );
         let config = self.dir.write("dnsmasq.conf", own + &records.join("\n") + "\n");
-        let process = Process::spawn(Command::new(program()).arg("-k").arg("-C").arg(config));
+        let process = Process::spawn(Command::new(system_program("dnsmasq")).arg("-k").arg("-C").arg(config));
         let up = eventually(DEADLINE, || match process.exited() {
             Some(_) => Ok(false),
             None if process.stderr().contains("started, version") => Ok(true),
@@ -68,9 +68,4 @@ impl NameServer {
         self.process = up.then_some(process);
         up
     }
-}
-
-/// Where a package puts it; `/usr/sbin` is not in everybody's PATH.
-fn program() -> &'static str {
-    if Path::new("/usr/sbin/dnsmasq").exists() { "/usr/sbin/dnsmasq" } else { "dnsmasq" }
 }

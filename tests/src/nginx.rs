@@ -1,5 +1,6 @@
 //! A real nginx as the service behind the gate.
 
+use crate::process::system_program;
 use crate::{Certificate, DEADLINE, Process, TempDir, eventually};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -53,7 +54,8 @@ impl Nginx {
             let dir = TempDir::new();
             std::fs::create_dir(dir.join("files")).unwrap();
             let config = dir.write("nginx.conf", config(dir.path(), address, listen, server));
-            let process = Process::spawn(Command::new(program()).arg("-p").arg(dir.path()).arg("-c").arg(config));
+            let process =
+                Process::spawn(Command::new(system_program("nginx")).arg("-p").arg(dir.path()).arg("-c").arg(config));
             // Said only once the sockets are open; a connection could also reach a stranger.
             let up = eventually(DEADLINE, || match process.exited() {
                 Some(_) => Ok(false),
@@ -67,11 +69,6 @@ impl Nginx {
         }
         panic!("nginx found no free port in five attempts")
     }
-}
-
-/// Where a package puts it; `/usr/sbin` is not in everybody's PATH.
-fn program() -> &'static str {
-    if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" }
 }
 
 /// One process and no master: ending our child ends all of nginx.

@@ -2,6 +2,7 @@
 
 use crate::{DEADLINE, eventually};
 use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -17,6 +18,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("sh", "dash"),
 ];
+
+/// A server's program where a package puts it: `/usr/sbin` is not in everybody's PATH.
+pub fn system_program(name: &str) -> PathBuf {
+    let packaged = Path::new("/usr/sbin").join(name);
+    if packaged.exists() { packaged } else { name.into() }
+}
 
 #[derive(Debug)]
 pub struct Process {

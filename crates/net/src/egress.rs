@@ -107,6 +107,13 @@ pub async fn look_up(names: &Arc<Names>, host: &str, deadline: Instant) -> Resul
 /// When a name must be looked up again; an address never.
 pub type Until = Option<Instant>;
 
+/// Until when the next one of so many addresses may take: an equal share of the time that is left, so that one which
+/// never answers leaves time for the others.
+pub fn share(deadline: Instant, addresses: usize) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / u32::try_from(addresses).unwrap_or(u32::MAX).max(1)
+}
+
 /// Connects to an address by `deadline`.
 pub async fn connect(addr: SocketAddr, deadline: Instant) -> Result<TcpStream, ConnectError> {
     let connected = match by(deadline, TcpStream::connect(addr)).await {

@@ -21,7 +21,6 @@ use tokio_rustls::client::TlsStream;
 /// Fetches documents. What it does goes on where the gate's own work is done, also when whoever asked has gone.
 pub struct Fetcher(Option<Inner>);
 
-#[derive(Clone)]
 struct Inner {
     names: Arc<Names>,
     /// Whom to believe; or why that is not known.
@@ -92,9 +91,7 @@ impl Inner {
         let mut failure = "its name has no address".to_owned();
         for (index, place) in places.iter().enumerate() {
             let address = (place.ip, place.port.unwrap_or(port)).into();
-            // One that never answers leaves time for the next.
-            let left = u32::try_from(places.len() - index).unwrap_or(u32::MAX);
-            let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left.max(1);
+            let share = egress::share(deadline, places.len() - index);
             let request = Request::get(url.path_and_query().map_or("/", |target| target.as_str()))
                 .header(HOST, &named)
                 .header(ACCEPT, "application/json, application/jwk-set+json, */*;q=0.1")

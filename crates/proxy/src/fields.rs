@@ -1,5 +1,6 @@
 //! Header fields on their way out: as HTTP/1.1 writes them, or as HTTP/2 wants them.
 
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Takes fields one by one. What the gate adds to a message goes straight to where it is written, without a
@@ -36,4 +37,10 @@ pub fn put_joined<'a>(
     }
     line.extend_from_slice(last);
     out.put(name, &line);
+}
+
+/// HTTP/2 callers may split their cookies; HTTP/1.1 knows one line (RFC 9113 section 8.2.3).
+pub fn put_cookies<'a>(out: &mut impl Fields, cookies: impl Iterator<Item = &'a HeaderValue>) {
+    let all: Vec<&[u8]> = cookies.map(HeaderValue::as_bytes).collect();
+    out.put(&COOKIE, &all.join(&b"; "[..]));
 }

@@ -2,7 +2,7 @@
 
 use crate::answer::UpstreamError;
 use crate::early::Early;
-use crate::fields::Fields;
+use crate::fields::{Fields, put_cookies};
 use crate::forward::{self, Hop};
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE};
 use http::{HeaderMap, HeaderValue, Method, Version};
@@ -44,12 +44,6 @@ impl Ask {
         for name in [HOST, TE, CONTENT_LENGTH, EXPECT] {
             headers.remove(name);
         }
-        // Over HTTP/2 they come in pieces, of which some servers read the first (RFC 9113 section 8.2.3).
-        if headers.get_all(COOKIE).iter().nth(1).is_some() {
-            let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-            let whole = HeaderValue::from_bytes(&pieces.join(&b"; "[..]));
-            headers.insert(COOKIE, whole.unwrap_or(HeaderValue::from_static("")));
-        }
         match http1::head::is_target(&target) {
             true => Ok(Ask { method, target, host, headers, hop: Hop::default(), early: Early::default() }),
             false => Err(UpstreamError::Request("its path holds characters that no request target may hold")),
@@ -84,6 +78,10 @@ impl Message for Ask {
     }
 
     fn write_fields(&self, out: &mut impl Fields) {
-        self.headers.iter().for_each(|(name, value)| out.put(name, value.as_bytes()));
+        let others = self.headers.iter().filter(|(name, _)| **name != COOKIE);
+        others.for_each(|(name, value)| out.put(name, value.as_bytes()));
+        if self.headers.contains_key(COOKIE) {
+            put_cookies(out, self.headers.get_all(COOKIE).iter());
+        }
     }
 }

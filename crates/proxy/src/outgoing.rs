@@ -4,7 +4,7 @@ use crate::answer::UpstreamError;
 use crate::destination::Destination;
 use crate::early::Early;
 use crate::exchange::Exchange;
-use crate::fields::{Fields, put_joined};
+use crate::fields::{Fields, put_cookies, put_joined};
 use crate::forward::{Hop, REQUEST_ID};
 use crate::identity::header_value;
 use crate::message::Message;
@@ -46,11 +46,9 @@ impl<'a> Outgoing<'a> {
 
     /// Says whom it is for: the destination, or with `preserve` the host that the caller asked for.
     pub fn address(&mut self, destination: &Destination, preserve: bool) -> Result<(), UpstreamError> {
-        let target = &self.exchange.target;
-        let host = match (preserve, target.port) {
-            (false, _) => Ok(destination.authority.clone()),
-            (true, None) => HeaderValue::try_from(target.host.as_str()),
-            (true, Some(port)) => HeaderValue::try_from(format!("{}:{port}", target.host)),
+        let host = match preserve {
+            false => Ok(destination.authority.clone()),
+            true => HeaderValue::try_from(self.exchange.host()),
         };
         self.host = host.map_err(|_| UpstreamError::Request("its host holds characters that no header may hold"))?;
         Ok(())
@@ -210,10 +208,4 @@ fn put_text(out: &mut impl Fields, name: &HeaderName, text: &str) {
         true => out.put(name, text.as_bytes()),
         false => out.put(name, header_value(text).as_bytes()),
     }
-}
-
-/// HTTP/2 callers may split their cookies; HTTP/1.1 knows one line (RFC 9113 section 8.2.3).
-fn put_cookies<'a>(out: &mut impl Fields, cookies: impl Iterator<Item = &'a HeaderValue>) {
-    let all: Vec<&[u8]> = cookies.map(HeaderValue::as_bytes).collect();
-    out.put(&COOKIE, &all.join(&b"; "[..]));
 }

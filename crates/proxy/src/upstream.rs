@@ -190,9 +190,8 @@ impl Pool {
         };
         let mut failure = UpstreamError::NoPeer;
         for (index, address) in addresses.iter().enumerate() {
-            let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-            let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
-            match self.connect_to(destination, *address, Instant::now() + share).await {
+            let share = egress::share(deadline, addresses.len() - index);
+            match self.connect_to(destination, *address, share).await {
                 Ok(link) => return Ok((link, false)),
                 Err(error @ UpstreamError::Connect(ConnectError::Exhausted { .. })) => return Err(error),
                 Err(error) => failure = error,

@@ -165,7 +165,7 @@ fn doc_of(attrs: &[Attribute]) -> String {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => text_of(&pair.value).map(|line| line.trim().to_owned()),
         _ => None,
     });
-    lines.collect::<Vec<_>>().join(" ").trim().to_owned()
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn text_of(value: &Expr) -> Option<String> {

@@ -13,7 +13,7 @@ impl PluginSchema {
         let mut page = format!(
             "# {}\n\n{}\n\nMay be put on {scopes}. Priority {}: higher runs earlier.\n\n{}",
             self.name,
-            self.config.doc.replace("  ", " "),
+            self.config.doc,
             self.priority,
             self.config.to_markdown(),
         );
@@ -54,7 +54,7 @@ impl Record {
                 "| `{prefix}{}` | {} | {default} | {}{} |",
                 field.name,
                 field.kind.in_words(),
-                field.doc.replace("  ", " "),
+                field.doc,
                 field.rules_in_words(),
             );
             let name = format!("{prefix}{}", field.name);
