@@ -16,6 +16,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("node", "nodejs"),
     ("python3", "python3"),
+    ("redis-cli", "redis-tools"),
+    ("redis-server", "redis-server"),
     ("sh", "dash"),
 ];
 

@@ -29,6 +29,8 @@ mod limits;
 mod names;
 #[path = "all/proxying.rs"]
 mod proxying;
+#[path = "all/rate_limits.rs"]
+mod rate_limits;
 #[path = "all/start.rs"]
 mod start;
 #[path = "all/strict_http1.rs"]

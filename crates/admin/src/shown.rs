@@ -8,6 +8,8 @@ use schema::{Value, json};
 /// A row with what is not kept in it: a certificate's names, and how long an API key is still good.
 pub(crate) fn shown(call: &Call, kind: &EntityKind, row: &Row) -> Value {
     let mut entity = row.json.clone();
+    let name = row.json.get("name").and_then(Value::as_str);
+    model::record(kind, call.catalog, name).show(&mut entity);
     if kind.name == "certificates" {
         let snis = call.configuration.rows("snis").iter();
         let own = snis.filter(|sni| locate::reference(sni, "certificate") == Some(row.id));

@@ -14,18 +14,37 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::client::TlsStream;
 
 /// Fetches documents. What it does goes on where the gate's own work is done, also when whoever asked has gone.
 pub struct Fetcher(Option<Inner>);
 
 struct Inner {
     names: Arc<Names>,
-    /// Whom to believe; or why that is not known.
-    tls: Result<Arc<ClientConfig>, String>,
+    tls: Trust,
 }
+
+/// How the gate's own connections speak TLS; or why that is not known.
+pub struct Trust {
+    /// With whom the operator trusts.
+    pub verified: Result<Arc<ClientConfig>, String>,
+    /// With anybody, where a configuration says so.
+    pub anybody: Result<Arc<ClientConfig>, String>,
+}
+
+/// How to speak TLS with one place.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// Whom its certificate must be for; without it, for the name that is connected to.
+    pub server_name: Option<String>,
+    /// Whether its certificate is looked at.
+    pub verify: bool,
+}
+
+/// A connection to somewhere.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// A document with its status and headers.
 #[derive(Debug)]
@@ -35,13 +54,14 @@ pub struct Document {
     pub body: Bytes,
 }
 
+const NOBODY: &str = "this process asks nobody";
 /// How long it may take, from the name to the last byte.
 const TIME: Duration = Duration::from_secs(10);
 /// How large a document may be, in bytes.
 const SIZE: usize = 1024 * 1024;
 
 impl Fetcher {
-    pub fn new(names: Arc<Names>, tls: Result<Arc<ClientConfig>, String>) -> Fetcher {
+    pub fn new(names: Arc<Names>, tls: Trust) -> Fetcher {
         Fetcher(Some(Inner { names, tls }))
     }
 
@@ -52,7 +72,18 @@ impl Fetcher {
 
     /// Whom to believe over TLS; or why that is not known.
     pub fn tls(&self) -> Result<Arc<ClientConfig>, String> {
-        self.0.as_ref().ok_or("this process asks nobody")?.tls.clone()
+        self.0.as_ref().ok_or(NOBODY)?.tls.verified.clone()
+    }
+
+    /// Connects to a place by `deadline`. The error is in words.
+    pub async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        tls: Option<&Tls>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Stream>, String> {
+        self.0.as_ref().ok_or(NOBODY)?.connect(host, port, tls, deadline).await
     }
 
     /// Does work that asks for documents. It goes on to its end, whether or not somebody waits for it.
@@ -69,7 +100,7 @@ impl Fetcher {
 
     /// Gets a document. Redirections are not followed: who names a place means that place. The error is in words.
     pub async fn get(&self, url: &Uri) -> Result<Document, String> {
-        let Some(inner) = &self.0 else { return Err("this process asks nobody".to_owned()) };
+        let Some(inner) = &self.0 else { return Err(NOBODY.to_owned()) };
         let fetched = tokio::time::timeout(TIME, inner.get(url)).await;
         fetched.unwrap_or_else(|_| Err(format!("no answer within {} s", TIME.as_secs())))
     }
@@ -87,43 +118,55 @@ impl Inner {
         let port = url.port_u16().unwrap_or(own);
         let named = if port == own { host.to_owned() } else { format!("{host}:{port}") };
         let deadline = Instant::now() + TIME;
+        let tls = Tls { server_name: None, verify: true };
+        let stream = self.connect(host, port, secure.then_some(&tls), deadline).await?;
+        let request = Request::get(url.path_and_query().map_or("/", |target| target.as_str()))
+            .header(HOST, &named)
+            .header(ACCEPT, "application/json, application/jwk-set+json, */*;q=0.1")
+            .header(USER_AGENT, "portcullis")
+            .body(Empty::new())
+            .map_err(|error| error.to_string())?;
+        ask(stream, request).await
+    }
+
+    /// Tries each address of a name in turn.
+    async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        tls: Option<&Tls>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Stream>, String> {
         let (places, _) = egress::look_up(&self.names, host, deadline).await.map_err(|error| error.to_string())?;
         let mut failure = "its name has no address".to_owned();
         for (index, place) in places.iter().enumerate() {
             let address = (place.ip, place.port.unwrap_or(port)).into();
             let share = egress::share(deadline, places.len() - index);
-            let request = Request::get(url.path_and_query().map_or("/", |target| target.as_str()))
-                .header(HOST, &named)
-                .header(ACCEPT, "application/json, application/jwk-set+json, */*;q=0.1")
-                .header(USER_AGENT, "portcullis")
-                .body(Empty::new())
-                .map_err(|error| error.to_string())?;
-            match self.reach(address, secure.then_some(host), share).await {
-                Ok(Reached::Plain(stream)) => return ask(stream, request).await,
-                Ok(Reached::Tls(stream)) => return ask(stream, request).await,
+            match self.reach(address, host, tls, share).await {
+                Ok(stream) => return Ok(stream),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
     }
 
-    async fn reach(&self, address: SocketAddr, tls_for: Option<&str>, deadline: Instant) -> Result<Reached, String> {
+    async fn reach(
+        &self,
+        address: SocketAddr,
+        host: &str,
+        tls: Option<&Tls>,
+        deadline: Instant,
+    ) -> Result<Box<dyn Stream>, String> {
         let stream = egress::connect(address, deadline).await.map_err(|error| error.to_string())?;
-        let Some(name) = tls_for else { return Ok(Reached::Plain(stream)) };
-        let stream = egress::tls_connect(stream, self.tls.clone()?, name, deadline).await;
-        stream.map(|stream| Reached::Tls(Box::new(stream))).map_err(|error| error.to_string())
+        let Some(tls) = tls else { return Ok(Box::new(stream)) };
+        let config = if tls.verify { &self.tls.verified } else { &self.tls.anybody };
+        let name = tls.server_name.as_deref().unwrap_or(host);
+        let stream = egress::tls_connect(stream, config.clone()?, name, deadline).await;
+        Ok(Box::new(stream.map_err(|error| error.to_string())?))
     }
 }
 
-enum Reached {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Document, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn ask(stream: Box<dyn Stream>, request: Request<Empty<Bytes>>) -> Result<Document, String> {
     let broke = |error: hyper::Error| format!("the connection broke: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
     // It ends with the sender, at the latest.

@@ -83,6 +83,10 @@ fn of_plugin(plugin: &PluginRow, configuration: &Configuration) -> Vec<String> {
             texts.push("claims_to_verify lacks exp: a token that was good once is good for ever".to_owned());
         }
     }
+    let redis = config.get("redis").and_then(Value::as_object).unwrap_or(&empty);
+    if redis.get("ssl") == Some(&Value::Bool(true)) && redis.get("ssl_verify") != Some(&Value::Bool(true)) {
+        texts.push("redis.ssl_verify: false: whoever stands between can read the password of Redis".to_owned());
+    }
     let all_sites = |origins: &Vec<Value>| origins.is_empty() || origins.iter().any(|origin| origin == "*");
     let origins = config.get("origins").and_then(Value::as_array);
     if plugin.name == "cors" && is("credentials", true) && origins.is_none_or(all_sites) {

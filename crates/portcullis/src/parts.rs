@@ -5,7 +5,7 @@ use crate::settings::Settings;
 use crate::settings::access_log::AccessLog as Sink;
 use crate::settings::words::AccessLogFormat;
 use net::dns::{self, Names};
-use net::fetch::Fetcher;
+use net::fetch::{Fetcher, Trust};
 use net::listen::Listen;
 use net::upstream_tls::{UpstreamTls, UpstreamTlsOptions};
 use proxy::access_log::{AccessLog, Format};
@@ -32,7 +32,9 @@ pub fn workshop(
     }
     let authorities = authorities(settings)?;
     let options = UpstreamTlsOptions { ca_certificates: authorities.clone(), ..UpstreamTlsOptions::default() };
-    let tls = upstream_tls.config(&options).map_err(|error| error.to_string());
+    let config = |options: &UpstreamTlsOptions| upstream_tls.config(options).map_err(|error| error.to_string());
+    let anybody = UpstreamTlsOptions { verify: false, ..UpstreamTlsOptions::default() };
+    let tls = Trust { verified: config(&options), anybody: config(&anybody) };
     Ok(Workshop {
         plugins: plugins::PLUGINS,
         default_certificate: default_certificate(settings, data)?,

@@ -169,6 +169,7 @@ mod tests {
     struct Nothing;
 
     impl Running for Nothing {
+        fn placed(&mut self, _: Uuid) {}
         fn reserves(&self) -> Vec<HeaderName> {
             Vec::new()
         }

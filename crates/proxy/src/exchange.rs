@@ -1,6 +1,6 @@
 //! One request on its way through the gate, and what became known of it.
 
-use crate::answer::UpstreamError;
+use crate::answer::{Answer, UpstreamError};
 use crate::body::Body;
 use crate::conduct::Conduct;
 use crate::destination::Destination;
@@ -38,6 +38,8 @@ pub struct Exchange {
     pub conduct: Arc<Conduct>,
     /// Headers that the caller gets with its answer, whoever gives it.
     pub for_caller: Vec<(HeaderName, HeaderValue)>,
+    /// What the caller gets in place of the service's answer.
+    pub instead: Option<Answer>,
     /// This core's connections to services; none in tests of plugins.
     pub(crate) pool: Option<Rc<Pool>>,
     /// What the request asked of its own connection.
@@ -108,6 +110,7 @@ impl Exchange {
             plan,
             conduct,
             for_caller: Vec::new(),
+            instead: None,
             pool: None,
             hop: Hop::default(),
             early: Early::default(),

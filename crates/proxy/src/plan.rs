@@ -169,7 +169,8 @@ impl Workshop {
         let (Some(definition), true) = (definition, row.enabled) else { return Ok(None) };
         let config = row.config.unwrap_or_default();
         let config = configuration.resolve_config(&definition.schema().config, &config)?;
-        let plugin = definition.build(config).map_err(|violations| violations.under("config"))?;
+        let mut plugin = definition.build(config).map_err(|violations| violations.under("config"))?;
+        plugin.placed(row.id);
         Ok(Some(Placement {
             id: row.id,
             name: definition.name,

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use uuid::Uuid;
 
 /// A policy that an operator can put on a route, a service, a consumer, or everywhere.
 ///
@@ -27,6 +28,11 @@ pub trait Plugin: Sized + Send + Sync + 'static {
 
     /// Does everything costly: compiles patterns, decodes keys. May not wait.
     fn new(config: Self::Config) -> Result<Self, Violations>;
+
+    /// Learns which placement it is. What it counts or remembers from one configuration to the next belongs to that.
+    fn placed(&mut self, id: Uuid) {
+        let _ = id;
+    }
 
     /// The headers in which it tells services something. Callers may not set them, on any route.
     fn reserves(&self) -> Vec<HeaderName> {
@@ -103,12 +109,17 @@ impl Definition {
 
 /// A built plugin, as the chain holds it. Implemented for every [`Plugin`]; nobody writes it by hand.
 pub trait Running: Send + Sync {
+    fn placed(&mut self, id: Uuid);
     fn reserves(&self) -> Vec<HeaderName>;
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>>;
     fn on_response(&self, exchange: &mut Exchange, response: &mut Parts);
 }
 
 impl<P: Plugin> Running for P {
+    fn placed(&mut self, id: Uuid) {
+        Plugin::placed(self, id);
+    }
+
     fn reserves(&self) -> Vec<HeaderName> {
         Plugin::reserves(self)
     }

@@ -211,13 +211,16 @@ impl Core {
             }
             Content::Own(answer) => (answer.render(exchange), None),
         };
-        let (mut head, body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
         match exchange.route.clone() {
             Some(route) => route.chain.on_response(exchange, &mut head),
             None => {
                 let plan = exchange.plan.clone();
                 plan.everywhere.on_response(exchange, &mut head);
             }
+        }
+        if let Some(instead) = exchange.instead.take() {
+            (head, body) = instead.render(exchange).into_parts();
         }
         head.headers.extend(std::mem::take(&mut exchange.for_caller));
         routing::debug_headers(exchange, &mut head.headers);

@@ -55,13 +55,17 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
         definitions.push(quote_spanned!(field.span()=> (#start) #(#rules)*));
     }
     let record_doc = doc_of(attrs);
-    let (mut checks, mut shorthand, mut prefix) = (Vec::new(), quote!(None), quote!(""));
+    let (mut checks, mut shorthand, mut moved, mut prefix) = (Vec::new(), quote!(None), quote!(&[]), quote!(""));
     for meta in schema_args(attrs)? {
         match meta {
             Meta::List(list) if list.path.is_ident("check") => checks.push(list.tokens),
             Meta::NameValue(pair) if pair.path.is_ident("shorthand") => {
                 let function = pair.value;
                 shorthand = quote!(Some(#function));
+            }
+            Meta::NameValue(pair) if pair.path.is_ident("moved") => {
+                let list = pair.value;
+                moved = quote!(#list);
             }
             Meta::NameValue(pair) if pair.path.is_ident("prefix") => {
                 let text = pair.value;
@@ -70,7 +74,7 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
             other => {
                 return Err(syn::Error::new(
                     other.span(),
-                    "a record knows `check(...)`, `shorthand = ...` and `prefix = ...`",
+                    "a record knows `check(...)`, `shorthand = ...`, `moved = ...` and `prefix = ...`",
                 ));
             }
         }
@@ -83,6 +87,7 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
                     fields: vec![#(#definitions),*],
                     checks: vec![#(#checks),*],
                     shorthand: #shorthand,
+                    moved: #moved,
                     prefix: #prefix,
                 }
             }

@@ -55,9 +55,11 @@ impl PluginSchema {
         let mut protocols = Field::of::<Set<String>>("", "");
         self.restrict_protocols(&mut protocols);
         fields.push(json!({ "protocols": protocols.to_kong() }));
-        fields.push(json!({
-            "config": { "type": "record", "required": true, "fields": self.config.kong_fields() }
-        }));
+        let mut config = json!({ "type": "record", "required": true, "fields": self.config.kong_fields() });
+        if !self.config.moved.is_empty() {
+            config["shorthand_fields"] = json!(self.config.kong_moved(self.name));
+        }
+        fields.push(json!({ "config": config }));
         json!({ "entity_checks": self.config.kong_checks(), "fields": fields })
     }
 }

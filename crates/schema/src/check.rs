@@ -19,6 +19,8 @@ pub enum Check {
         must: Condition,
         error: Option<&'static str>,
     },
+    /// The check need not hold where one of these fields of ours is set. Stated as Kong does, without them.
+    Unless(&'static [&'static str], &'static Check),
     Custom(&'static Custom),
 }
 
@@ -51,7 +53,7 @@ impl Check {
         if self.fields().iter().any(|field| found.contains(field)) {
             return;
         }
-        let set = |name: &&&str| record.get(**name).is_some_and(is_set);
+        let set = |name: &&&str| at(record, name).is_some_and(is_set);
         let named =
             |names: &[&str]| names.iter().map(|name| format!("'{prefix}{name}'")).collect::<Vec<_>>().join(", ");
         match self {
@@ -75,17 +77,21 @@ impl Check {
                 }
             }
             Check::When { field, is, then, must, error } => {
-                let value = |name: &str| record.get(name).unwrap_or(&Value::Null);
+                let value = |name: &str| at(record, name).unwrap_or(&Value::Null);
                 if is.check(value(field)).is_ok()
                     && let Err(text) = must.check(value(then))
                 {
-                    found.add(then, text);
+                    match then.split_once('.') {
+                        None => found.add(then, text),
+                        Some((outer, inner)) => found.add(outer, json!({ inner: text })),
+                    }
                     found.add_entity(error.map_or_else(
                         || format!("failed conditional validation given value of field '{prefix}{field}'"),
                         str::to_owned,
                     ));
                 }
             }
+            Check::Unless(names, check) if names.iter().filter(set).count() == 0 => check.run(prefix, record, found),
             Check::Custom(custom) => (custom.check)(record, &mut Found(found)),
             _ => {}
         }
@@ -101,6 +107,7 @@ impl Check {
             | Check::Distinct(names) => names.to_vec(),
             // Several conditions on one field each report, as Kong's do.
             Check::When { field, .. } => vec![field],
+            Check::Unless(_, check) => check.fields(),
             Check::Custom(custom) if custom.run_with_missing_fields => Vec::new(),
             Check::Custom(custom) => custom.fields.to_vec(),
         }
@@ -131,6 +138,7 @@ impl Check {
                 }
                 json!({ "conditional": conditional })
             }
+            Check::Unless(_, check) => check.to_kong(prefix),
             Check::Custom(custom) => {
                 let mut stated = json!({ "field_sources": named(custom.fields) });
                 if custom.run_with_missing_fields {
@@ -139,6 +147,16 @@ impl Check {
                 json!({ "custom_entity_check": stated })
             }
         }
+    }
+}
+
+/// The value of a field, or of a field within a record: `redis.host`.
+fn at<'a>(record: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let (first, rest) = name.split_once('.').map_or((name, None), |(first, rest)| (first, Some(rest)));
+    match (record.get(first)?, rest) {
+        (value, None) => Some(value),
+        (Value::Object(inner), Some(rest)) => at(inner, rest),
+        _ => None,
     }
 }
 

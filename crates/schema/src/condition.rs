@@ -11,6 +11,8 @@ pub enum Condition {
     NoElementOneOf(&'static [&'static str]),
     /// Exactly this word; stated as Kong does, as an anchored pattern.
     Is(&'static str),
+    /// Exactly this word; stated as such.
+    Equals(&'static str),
     /// One of these words; stated as anchored patterns.
     IsAny(&'static [&'static str]),
     Null,
@@ -34,7 +36,7 @@ impl Condition {
                     format!("must not be one of: {}", words.join(", "))
                 })
             }
-            Condition::Is(word) => holds(is(&[word]), &|| format!("invalid value: {value}")),
+            Condition::Is(word) | Condition::Equals(word) => holds(is(&[word]), &|| format!("invalid value: {value}")),
             Condition::IsAny(words) => holds(is(words), &|| format!("invalid value: {value}")),
             Condition::Null => holds(value.is_null(), &|| "value must be null".to_owned()),
             Condition::Required => holds(!value.is_null(), &|| "required field missing".to_owned()),
@@ -61,6 +63,7 @@ impl Condition {
             Condition::NotOneOf(words) => json!({ "not_one_of": words }),
             Condition::NoElementOneOf(words) => json!({ "elements": { "not_one_of": words, "type": "string" } }),
             Condition::Is(word) => json!({ "match": format!("^{word}$") }),
+            Condition::Equals(word) => json!({ "eq": word }),
             Condition::IsAny(words) => {
                 let patterns: Vec<String> = words.iter().map(|word| format!("^{word}$")).collect();
                 json!({ "match_any": { "patterns": patterns } })

@@ -13,6 +13,22 @@ impl Record {
         self.fields.iter().map(|field| json!({ (field.name): field.to_kong() })).collect()
     }
 
+    /// The options that have moved, which `plugin` still takes under their old names.
+    pub(crate) fn kong_moved(&self, plugin: &str) -> Vec<Value> {
+        let stated = self.moved.iter().filter_map(|moved| {
+            let (now, (record, name)) = (moved.field(self)?, moved.to);
+            let mut out = now.kind.to_kong();
+            now.rules.iter().filter(|rule| matches!(rule, Rule::LenMin(_))).for_each(|rule| rule.to_kong(&mut out));
+            let message =
+                format!("{plugin}: config.{} is deprecated, please use config.{record}.{name} instead", moved.name);
+            let replaced = json!([{ "path": [record, name] }]);
+            let deprecation = json!({ "message": message, "removal_in_version": "4.0", "replaced_with": replaced });
+            out.insert("deprecation".into(), deprecation);
+            Some(json!({ (moved.name): out }))
+        });
+        stated.collect()
+    }
+
     pub(crate) fn kong_checks(&self) -> Vec<Value> {
         self.checks.iter().filter(|check| check.is_stated()).map(|check| check.to_kong(self.prefix)).collect()
     }

@@ -85,6 +85,9 @@ impl Check {
                 is.in_words("is", "is not"),
                 must.in_words("be", "not be")
             )),
+            Check::Unless(names, check) => {
+                Some(format!("Unless one of {} is set: {}", listed(names), check.in_words()?))
+            }
             Check::Custom(_) => None,
         }
     }
@@ -97,7 +100,7 @@ impl Condition {
             Condition::OneOf(words) | Condition::IsAny(words) => format!("{be} {}", any(words)),
             Condition::NotOneOf(words) => format!("{not_be} {}", any(words)),
             Condition::NoElementOneOf(words) => format!("{not_be} among {}", any(words)),
-            Condition::Is(word) => format!("{be} `{word}`"),
+            Condition::Is(word) | Condition::Equals(word) => format!("{be} `{word}`"),
             Condition::Null => format!("{be} unset"),
             Condition::Required => format!("{be} set"),
             Condition::Empty => format!("{be} empty"),

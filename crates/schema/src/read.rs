@@ -20,6 +20,7 @@ impl Record {
         {
             found.merge(violations);
         }
+        self.read_moved(input, &mut found);
         for name in input.keys().filter(|name| self.field(name).is_none()) {
             found.add(name, "unknown field");
         }
@@ -33,6 +34,24 @@ impl Record {
             check.run(self.prefix, input, &mut found);
         }
         found.into_result()
+    }
+}
+
+impl Record {
+    /// Puts what is given under an old name where it belongs now.
+    fn read_moved(&self, input: &mut Map<String, Value>, found: &mut Violations) {
+        for moved in self.moved {
+            let Some(value) = input.remove(moved.name).filter(|value| !value.is_null()) else { continue };
+            let (record, name) = moved.to;
+            let default = moved.field(self).and_then(|field| field.default.as_ref());
+            let Value::Object(target) = input.entry(record).or_insert_with(|| json!({})) else { continue };
+            match target.get(name) {
+                Some(given) if *given != value && !given.is_null() && Some(given) != default => {
+                    found.add(moved.name, format!("this is the old name of {record}.{name}, which says otherwise"));
+                }
+                _ => drop(target.insert(name.to_owned(), value)),
+            }
+        }
     }
 }
 

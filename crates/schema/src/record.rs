@@ -12,12 +12,22 @@ pub struct Record {
     pub checks: Vec<Check>,
     /// Rewrites shorthand input (a service's `url`) into fields before anything is checked.
     pub shorthand: Option<Shorthand>,
+    /// Older names of options that now stand in a record of their own.
+    pub moved: &'static [Moved],
     /// Put before field names in texts and documents: plugins say `config.`.
     pub prefix: &'static str,
 }
 
 /// Rewrites the input of a record in place.
 pub type Shorthand = fn(&mut Map<String, Value>) -> Result<(), Violations>;
+
+/// An option that has moved: `redis_host` became `redis.host`. The old name is still read, and shown.
+#[derive(Debug)]
+pub struct Moved {
+    pub name: &'static str,
+    /// The record that it is in now, and its name there.
+    pub to: (&'static str, &'static str),
+}
 
 /// One named option, or the unnamed element of a list, set or map.
 #[derive(Clone)]
@@ -191,9 +201,35 @@ impl Field {
     }
 }
 
+impl Moved {
+    /// The option as it is now.
+    pub(crate) fn field<'a>(&self, record: &'a Record) -> Option<&'a Field> {
+        match &record.field(self.to.0)?.kind {
+            Kind::Record(inner) => inner.field(self.to.1),
+            _ => None,
+        }
+    }
+}
+
 impl Record {
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Makes of a value what tools for Kong expect to see: moved options stand under their old names, too, and options
+    /// that Kong does not have only where they say something.
+    pub fn show(&self, shown: &mut Map<String, Value>) {
+        for field in &self.fields {
+            match (shown.get_mut(field.name), &field.kind) {
+                (Some(Value::Null), _) if field.has(&Rule::Ours) => drop(shown.remove(field.name)),
+                (Some(Value::Object(inner)), Kind::Record(record)) => record.show(inner),
+                _ => {}
+            }
+        }
+        for moved in self.moved {
+            let value = shown.get(moved.to.0).and_then(|record| record.get(moved.to.1)).cloned();
+            shown.insert(moved.name.to_owned(), value.unwrap_or(Value::Null));
+        }
     }
 
     /// What an empty input reads as.

@@ -25,6 +25,8 @@ const AREAS: &[&str] = &[
     "ip-restriction",
     "request-size-limiting",
     "request-termination",
+    "rate-limiting",
+    "plugins",
 ];
 
 #[test]

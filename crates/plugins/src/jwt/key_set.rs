@@ -9,9 +9,9 @@ use http::Uri;
 use http::header::CACHE_CONTROL;
 use jose::{Algorithm, JwkSet};
 use net::fetch::{Document, Fetcher};
+use net::shared::Shared;
 use schema::Value;
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 
@@ -72,20 +72,15 @@ const COOL_DOWN: Duration = Duration::from_secs(10);
 const BACK_OFF: Duration = Duration::from_secs(2);
 
 /// Every key set in use: a new configuration goes on with the keys that are known.
-static ALL: LazyLock<Mutex<HashMap<Source, Weak<KeySet>>>> = LazyLock::new(Mutex::default);
+static ALL: Shared<Source, KeySet> = Shared::new();
 
 impl KeySet {
     /// The keys of this source. Nothing is fetched yet.
     pub fn of(source: Source) -> Arc<KeySet> {
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.get(&source).and_then(Weak::upgrade) {
-            return known;
-        }
-        all.retain(|_, known| known.strong_count() > 0);
-        let (good, tries) = (ArcSwapOption::empty(), Mutex::default());
-        let set = Arc::new(KeySet { source: source.clone(), good, tries, fetching: Arc::default() });
-        all.insert(source, Arc::downgrade(&set));
-        set
+        ALL.get_or(source, |source| {
+            let (good, tries) = (ArcSwapOption::empty(), Mutex::default());
+            KeySet { source, good, tries, fetching: Arc::default() }
+        })
     }
 
     /// The keys in force, for a token with this key. If it is not among them, they are fetched once more, in case

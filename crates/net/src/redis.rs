@@ -1,0 +1,360 @@
+//! Redis, for what several gates must know together: one server, a cluster, or the master that sentinels name.
+//!
+//! All that is asked for is one script on one key. A Redis that fails is left alone for a moment, so that its
+//! troubles do not become the callers'.
+
+use crate::fetch::{Fetcher, Tls};
+use crate::shared::Shared;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+mod rest;
+mod slot;
+
+use rest::Rest;
+
+/// Where Redis is and how to speak with it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Settings {
+    pub topology: Topology,
+    pub login: Login,
+    pub database: i64,
+    /// How long one question may take, with all that it needs.
+    pub timeout: Duration,
+    pub tls: Option<Tls>,
+}
+
+/// What a name means.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Topology {
+    One(Node),
+    /// Some nodes of a cluster, which know the others.
+    Cluster(Vec<Node>),
+    /// Sentinels, which know the master of this name.
+    Sentinels {
+        nodes: Vec<Node>,
+        master: String,
+        login: Login,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    pub host: String,
+    pub port: u16,
+}
+
+/// Who the gate is to Redis. It has no `Debug`: it holds a password.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Login {
+    pub username: Option<String>,
+    pub password: Option<String>,
+}
+
+/// What Redis is asked to do.
+pub struct Script {
+    code: &'static str,
+    /// Redis keeps the code under this.
+    hash: String,
+}
+
+impl Script {
+    pub fn new(code: &'static str) -> Script {
+        Script { code, hash: redis::Script::new(code).get_hash().to_owned() }
+    }
+}
+
+/// One Redis, for all who name it with the same settings.
+pub struct Redis {
+    settings: Settings,
+    connections: Mutex<HashMap<Node, Kept>>,
+    /// Which node of a cluster keeps which slot, as far as it became known.
+    slots: Mutex<HashMap<u16, Node>>,
+    /// The last that the sentinels named.
+    master: Mutex<Option<Node>>,
+    /// Held by the one who connects; the others wait for it.
+    connecting: tokio::sync::Mutex<()>,
+    rest: Rest,
+    /// How many connections were made.
+    made: AtomicU64,
+}
+
+/// A connection. All requests share it: answers come in the order of the questions.
+#[derive(Clone)]
+struct Kept {
+    connection: MultiplexedConnection,
+    /// Which one it is, so that a newer one is not thrown away for it.
+    number: u64,
+}
+
+/// How often a cluster may send a question on.
+const REDIRECTIONS: usize = 5;
+
+/// Every Redis in use: a new configuration goes on with the connections that there are.
+static ALL: Shared<Settings, Redis> = Shared::new();
+
+impl Redis {
+    /// The Redis of these settings. Nothing is connected yet.
+    pub fn of(settings: Settings) -> Arc<Redis> {
+        ALL.get_or(settings, |settings| Redis {
+            settings,
+            connections: Mutex::default(),
+            slots: Mutex::default(),
+            master: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            rest: Rest::default(),
+            made: AtomicU64::new(0),
+        })
+    }
+
+    /// Runs a script on a key. The error is in words, and logged once for each time that Redis falls ill.
+    pub async fn run(
+        self: &Arc<Redis>,
+        fetcher: &Arc<Fetcher>,
+        script: &Script,
+        key: &str,
+        arguments: &[i64],
+    ) -> Result<Vec<i64>, String> {
+        let turn = self.rest.turn()?;
+        let asked = timeout(self.settings.timeout, self.ask(fetcher, script, key, arguments)).await;
+        let late = || Err(format!("no answer within {} ms", self.settings.timeout.as_millis()));
+        match asked.unwrap_or_else(|_| late()) {
+            Ok(answer) => {
+                if turn.went_well() {
+                    tracing::info!(redis = %self, "Redis answers again");
+                }
+                Ok(answer)
+            }
+            Err(reason) => {
+                if turn.failed() {
+                    tracing::error!(redis = %self, "Redis cannot be asked: {reason}");
+                }
+                // Whatever stands still is not waited for again.
+                lock(&self.connections).clear();
+                *lock(&self.master) = None;
+                Err(reason)
+            }
+        }
+    }
+
+    async fn ask(
+        self: &Arc<Redis>,
+        fetcher: &Arc<Fetcher>,
+        script: &Script,
+        key: &str,
+        arguments: &[i64],
+    ) -> Result<Vec<i64>, String> {
+        let slot = slot::of(key);
+        let (mut redirected, mut asking, mut tried_again): (Option<Node>, bool, bool) = (None, false, false);
+        for _ in 0..REDIRECTIONS {
+            let node = match redirected.take() {
+                Some(node) => node,
+                None => self.node_for(fetcher, slot).await?,
+            };
+            let mut kept = self.connection(fetcher, &node, &self.settings.login).await?;
+            let error = match invoke(&mut kept.connection, script, key, arguments, asking).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            asking = false;
+            match error.kind() {
+                ErrorKind::Server(ServerErrorKind::Moved) => {
+                    let (to, slot) = redirection(&error, &node)?;
+                    lock(&self.slots).insert(slot, to.clone());
+                    redirected = Some(to);
+                }
+                ErrorKind::Server(ServerErrorKind::Ask) => {
+                    redirected = Some(redirection(&error, &node)?.0);
+                    asking = true;
+                }
+                // A connection that was kept may have ended; a master may have become a replica.
+                _ if (error.is_unrecoverable_error() || is_read_only(&error)) && !tried_again => {
+                    tried_again = true;
+                    self.forget(&node, kept.number);
+                    lock(&self.slots).remove(&slot);
+                    *lock(&self.master) = None;
+                }
+                _ => return Err(format!("{node}: {error}")),
+            }
+        }
+        Err(format!("the cluster sent a question on {REDIRECTIONS} times"))
+    }
+
+    /// The node to ask for a slot.
+    async fn node_for(self: &Arc<Redis>, fetcher: &Arc<Fetcher>, slot: u16) -> Result<Node, String> {
+        match &self.settings.topology {
+            Topology::One(node) => Ok(node.clone()),
+            Topology::Cluster(nodes) => {
+                if let Some(known) = lock(&self.slots).get(&slot) {
+                    return Ok(known.clone());
+                }
+                let mut failure = "no node of the cluster is named".to_owned();
+                for node in nodes {
+                    match self.connection(fetcher, node, &self.settings.login).await {
+                        Ok(_) => return Ok(node.clone()),
+                        Err(error) => failure = error,
+                    }
+                }
+                Err(failure)
+            }
+            Topology::Sentinels { nodes, master, login } => {
+                if let Some(known) = lock(&self.master).clone() {
+                    return Ok(known);
+                }
+                let mut failure = "no sentinel is named".to_owned();
+                for node in nodes {
+                    match self.master_by(fetcher, node, master, login).await {
+                        Ok(found) => {
+                            *lock(&self.master) = Some(found.clone());
+                            return Ok(found);
+                        }
+                        Err(error) => failure = error,
+                    }
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The master, by the words of one sentinel.
+    async fn master_by(
+        self: &Arc<Redis>,
+        fetcher: &Arc<Fetcher>,
+        sentinel: &Node,
+        master: &str,
+        login: &Login,
+    ) -> Result<Node, String> {
+        let mut kept = self.connection(fetcher, sentinel, login).await?;
+        let asked = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).to_owned();
+        let found: Result<Option<(String, u16)>, RedisError> = asked.query_async(&mut kept.connection).await;
+        match found {
+            Ok(Some((host, port))) => Ok(Node { host, port }),
+            Ok(None) => Err(format!("sentinel {sentinel} knows no master '{master}'")),
+            Err(error) => {
+                self.forget(sentinel, kept.number);
+                Err(format!("sentinel {sentinel}: {error}"))
+            }
+        }
+    }
+
+    async fn connection(self: &Arc<Redis>, fetcher: &Arc<Fetcher>, node: &Node, login: &Login) -> Result<Kept, String> {
+        if let Some(kept) = lock(&self.connections).get(node) {
+            return Ok(kept.clone());
+        }
+        let _turn = self.connecting.lock().await;
+        if let Some(kept) = lock(&self.connections).get(node) {
+            return Ok(kept.clone());
+        }
+        // It must live where it is not ended by the end of a request.
+        let (own, to, login, of) = (self.clone(), node.clone(), login.clone(), fetcher.clone());
+        let connected = fetcher.run(async move { own.connect(&of, &to, &login).await }).await;
+        let connection = connected.unwrap_or_else(|| Err("this process asks nobody".to_owned()))?;
+        let mut connections = lock(&self.connections);
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let kept = Kept { connection, number };
+        connections.insert(node.clone(), kept.clone());
+        Ok(kept)
+    }
+
+    async fn connect(
+        &self,
+        fetcher: &Arc<Fetcher>,
+        node: &Node,
+        login: &Login,
+    ) -> Result<MultiplexedConnection, String> {
+        let Settings { timeout: time, tls, database, .. } = &self.settings;
+        let failed = |error: &dyn fmt::Display| format!("{node}: {error}");
+        let stream = fetcher.connect(&node.host, node.port, tls.as_ref(), Instant::now() + *time).await;
+        let stream = stream.map_err(|error| failed(&error))?;
+        let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Topology::One(_) | Topology::Sentinels { .. } = self.settings.topology
+            && *login == self.settings.login
+        {
+            info = info.set_db(*database);
+        }
+        if let Some(username) = &login.username {
+            info = info.set_username(username);
+        }
+        if let Some(password) = &login.password {
+            info = info.set_password(password);
+        }
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(*time));
+        let opened = MultiplexedConnection::new_with_config(&info, stream, config);
+        let opened = timeout(*time, opened).await.map_err(|_| failed(&"no greeting in time"))?;
+        let (connection, work) = opened.map_err(|error| failed(&error))?;
+        fetcher.start(work);
+        Ok(connection)
+    }
+
+    fn forget(&self, node: &Node, number: u64) {
+        let mut connections = lock(&self.connections);
+        if connections.get(node).is_some_and(|kept| kept.number == number) {
+            connections.remove(node);
+        }
+    }
+}
+
+async fn invoke(
+    connection: &mut MultiplexedConnection,
+    script: &Script,
+    key: &str,
+    arguments: &[i64],
+    asking: bool,
+) -> Result<Vec<i64>, RedisError> {
+    if asking {
+        redis::cmd("ASKING").query_async::<()>(connection).await?;
+    }
+    let with = |name: &str, which: &str| -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(which).arg(1).arg(key).arg(arguments);
+        command
+    };
+    match with("EVALSHA", &script.hash).query_async(connection).await {
+        // A Redis that has started anew knows no scripts; this teaches it.
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+            with("EVAL", script.code).query_async(connection).await
+        }
+        answered => answered,
+    }
+}
+
+fn is_read_only(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+}
+
+/// Where a node sends a question on to. One without a host means the node's own.
+fn redirection(error: &RedisError, from: &Node) -> Result<(Node, u16), String> {
+    let unreadable = || format!("{from}: a redirection that cannot be read: {error}");
+    let (place, slot) = error.redirect_node().ok_or_else(unreadable)?;
+    let (host, port) = place.rsplit_once(':').ok_or_else(unreadable)?;
+    let host = if host.is_empty() { from.host.clone() } else { host.to_owned() };
+    Ok((Node { host, port: port.parse().map_err(|_| unreadable())? }, slot))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (kind, nodes) = match &self.settings.topology {
+            Topology::One(node) => return node.fmt(f),
+            Topology::Cluster(nodes) => ("cluster of", nodes),
+            Topology::Sentinels { nodes, .. } => ("sentinels", nodes),
+        };
+        let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+        write!(f, "{kind} {}", nodes.join(", "))
+    }
+}
