@@ -1,8 +1,9 @@
 // A real identity provider (oidc-provider, certified for OpenID Connect): node idp.mjs DIRECTORY
 //
 // DIRECTORY holds node_modules. Prints its port, and ends with its standard input. Each line of the input is an order,
-// answered by a line: `token RESOURCE SCOPE` prints an access token for a resource, `rotate` makes a new signing key
-// and takes away the old one, `asked` prints how often its keys were fetched.
+// answered by a line: `token RESOURCE SCOPE` prints an access token for a resource, `opaque SCOPE` one that says nothing
+// itself, `revoke TOKEN` ends one, `rotate` makes a new signing key and takes away the old one, `asked` prints how often
+// its keys were fetched, `introspected` how often it was asked about a token.
 import { createRequire } from "node:module";
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
@@ -37,6 +38,8 @@ const provider = (issuer) =>
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: () => true },
+      revocation: { enabled: true, allowedPolicy: () => true },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_, audience) => ({
@@ -51,9 +54,11 @@ const provider = (issuer) =>
   });
 
 let asked = 0;
+let introspected = 0;
 let current;
 const server = createServer((request, response) => {
   if (request.url === "/jwks") asked += 1;
+  if (request.url === "/token/introspection") introspected += 1;
   current.callback()(request, response);
 });
 await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
@@ -61,13 +66,20 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 current = provider(issuer);
 console.log(server.address().port);
 
+const post = (path, parameters) => {
+  const authorization = `Basic ${Buffer.from("caller:secret").toString("base64")}`;
+  return fetch(`${issuer}${path}`, { method: "POST", headers: { authorization }, body: new URLSearchParams(parameters) });
+};
+const token = async (parameters) => {
+  const said = await (await post("/token", { grant_type: "client_credentials", ...parameters })).json();
+  return said.access_token ?? JSON.stringify(said);
+};
+
 const orders = {
-  async token(resource, scope) {
-    const body = new URLSearchParams({ grant_type: "client_credentials", resource, scope });
-    const authorization = `Basic ${Buffer.from("caller:secret").toString("base64")}`;
-    const answer = await fetch(`${issuer}/token`, { method: "POST", headers: { authorization }, body });
-    const said = await answer.json();
-    return said.access_token ?? JSON.stringify(said);
+  token: (resource, scope) => token({ resource, scope }),
+  opaque: (scope) => token({ scope }),
+  async revoke(token) {
+    return (await post("/token/revocation", { token })).status;
   },
   async rotate() {
     current = provider(issuer);
@@ -75,6 +87,9 @@ const orders = {
   },
   async asked() {
     return asked;
+  },
+  async introspected() {
+    return introspected;
   },
 };
 for await (const line of createInterface({ input: process.stdin })) {

@@ -40,6 +40,24 @@ impl Idp {
         token
     }
 
+    /// An access token that says nothing itself.
+    #[track_caller]
+    pub fn opaque(&self, scope: &str) -> String {
+        let token = self.order(&format!("opaque {scope}"));
+        assert!(!token.contains(['.', '{']), "{token}");
+        token
+    }
+
+    /// Ends a token (RFC 7009).
+    pub fn revoke(&self, token: &str) {
+        assert_eq!(self.order(&format!("revoke {token}")), "200");
+    }
+
+    /// How often it was asked about a token.
+    pub fn introspected(&self) -> usize {
+        self.order("introspected").parse().unwrap()
+    }
+
     /// A new signing key in place of the old one.
     pub fn rotate(&self) {
         self.order("rotate");

@@ -36,5 +36,5 @@ pub use process::{Finished, Process, run};
 pub use python::python;
 pub use redis::Redis;
 pub use temp_dir::TempDir;
-pub use token::{base64, hs256};
+pub use token::{base64, base64url, hs256};
 pub use wire::{Wire, http, raw};

@@ -6,13 +6,13 @@ use std::process::Command;
 
 /// A JWT signed with HMAC-SHA256.
 pub fn hs256(secret: &str, claims: &Value) -> String {
-    let head = unpadded(br#"{"alg":"HS256","typ":"JWT"}"#);
-    let input = format!("{head}.{}", unpadded(claims.to_string().as_bytes()));
+    let head = base64url(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let input = format!("{head}.{}", base64url(claims.to_string().as_bytes()));
     let dir = TempDir::new();
     let key = format!("key:{secret}");
     let mut command = Command::new("openssl");
     command.args(["dgst", "-sha256", "-mac", "HMAC", "-macopt", &key, "-binary"]).arg(dir.write("input", &input));
-    format!("{input}.{}", unpadded(&run(&mut command).expect_code(0).stdout))
+    format!("{input}.{}", base64url(&run(&mut command).expect_code(0).stdout))
 }
 
 /// base64 as Basic authentication wants it.
@@ -22,7 +22,7 @@ pub fn base64(bytes: &[u8]) -> String {
 }
 
 /// base64url as JWS wants it (RFC 7515, 2).
-fn unpadded(bytes: &[u8]) -> String {
+pub fn base64url(bytes: &[u8]) -> String {
     encode(bytes, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 }
 
@@ -47,6 +47,6 @@ mod tests {
         for (bytes, expect) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
             assert_eq!(base64(bytes.as_bytes()), expect);
         }
-        assert_eq!(unpadded(&[0xfb, 0xff]), "-_8");
+        assert_eq!(base64url(&[0xfb, 0xff]), "-_8");
     }
 }

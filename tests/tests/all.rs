@@ -19,6 +19,8 @@ mod grpc;
 mod identity_headers;
 #[path = "all/instruments.rs"]
 mod instruments;
+#[path = "all/introspection.rs"]
+mod introspection;
 #[path = "all/issuers.rs"]
 mod issuers;
 #[path = "all/kong_cases.rs"]

@@ -20,6 +20,7 @@ pub mod head;
 pub mod listen;
 pub mod mount;
 pub mod redis;
+pub mod rest;
 pub mod server_tls;
 pub mod shared;
 pub mod stream;

@@ -4,6 +4,7 @@
 //! troubles do not become the callers'.
 
 use crate::fetch::{Fetcher, Tls};
+use crate::rest::Rest;
 use crate::shared::Shared;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind};
@@ -14,10 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-mod rest;
 mod slot;
-
-use rest::Rest;
 
 /// Where Redis is and how to speak with it.
 #[derive(Clone, PartialEq, Eq, Hash)]

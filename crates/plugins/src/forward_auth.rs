@@ -1,24 +1,21 @@
 //! Asks a service whether a request may pass: Traefik's ForwardAuth, nginx's auth_request, Envoy's ext_authz over
 //! HTTP.
 
+use crate::endpoint::{Answered, Endpoint};
 use crate::formats;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, VIA};
 use http::response::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proxy::Exchange;
-use proxy::answer::{Answer, UpstreamError};
-use proxy::destination::Destination;
+use proxy::answer::Answer;
+use proxy::body::Body;
 use proxy::forward::{REQUEST_ID, leave_upstream_connection};
 use proxy::identity::{header_value, is_original};
-use proxy::message::Ask;
-use proxy::plugin::{Fault, Plugin, Verdict};
-use proxy::upstream::Limits;
+use proxy::plugin::{Plugin, Verdict};
 use schema::{Schema, Violations};
 use serde::Deserialize;
 use std::ops::ControlFlow;
-use std::sync::OnceLock;
-use std::time::Duration;
 
 /// Asks a service of your own whether a request may pass, and what to tell the service behind.
 ///
@@ -55,19 +52,13 @@ pub struct Config {
 }
 
 pub struct ForwardAuth {
-    url: Uri,
+    endpoint: Endpoint,
     append_path: bool,
     keep_method: bool,
     request_headers: Option<Vec<HeaderName>>,
     upstream_headers: Vec<HeaderName>,
     response_headers: Vec<HeaderName>,
-    timeout: Duration,
-    /// Made by the first request: only a running gate knows whom to believe.
-    destination: OnceLock<Destination>,
 }
-
-/// The largest body of a refusal that is passed on, in bytes.
-const BODY: usize = 1024 * 1024;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PATH: HeaderName = HeaderName::from_static("x-forwarded-path");
@@ -94,17 +85,14 @@ impl Plugin for ForwardAuth {
         let names = |names: Option<Vec<String>>| -> Vec<HeaderName> {
             names.into_iter().flatten().filter_map(|name| name.parse().ok()).collect()
         };
-        let url = config.url.parse().map_err(|_| Violations::field("url", "this is no URL"))?;
-        let timeout = u64::try_from(config.timeout.unwrap_or(1000)).unwrap_or(1000);
+        let endpoint = Endpoint::new(&config.url, config.timeout.unwrap_or(1000));
         Ok(ForwardAuth {
-            url,
+            endpoint: endpoint.map_err(|error| Violations::field("url", error))?,
             append_path: config.append_path,
             keep_method: config.keep_method,
             request_headers: config.request_headers.map(|given| names(Some(given))),
             upstream_headers: names(config.upstream_headers),
             response_headers: names(config.response_headers),
-            timeout: Duration::from_millis(timeout),
-            destination: OnceLock::new(),
         })
     }
 
@@ -114,49 +102,30 @@ impl Plugin for ForwardAuth {
     }
 
     async fn on_request(&self, exchange: &mut Exchange) -> Verdict {
-        let destination = self.destination(exchange)?;
-        let ask = self.question(exchange, &destination).map_err(|error| Fault::new(error.to_string()))?;
-        let limits = Limits { connect: self.timeout, write: self.timeout, read: self.timeout };
-        let asked = tokio::time::timeout(self.timeout, exchange.ask(&destination, &ask, limits)).await;
-        let (mut head, mut body) = match asked {
-            Ok(Ok(answer)) => answer.into_parts(),
-            Ok(Err(error)) => return Ok(ControlFlow::Break(self.no_answer(exchange, &error.to_string()))),
-            Err(_) => return Ok(ControlFlow::Break(self.no_answer(exchange, "no answer within its timeout"))),
+        let (method, target, headers) = self.question(exchange);
+        let asked = self.endpoint.ask(exchange, method, target, headers, Body::Empty).await?;
+        let Answered { mut head, body } = match asked {
+            Ok(answered) => answered,
+            Err(reason) => return Ok(ControlFlow::Break(self.no_answer(exchange, &reason))),
         };
         leave_upstream_connection(&mut head);
         let status = head.status;
         if status.is_server_error() || status.is_informational() {
             return Ok(ControlFlow::Break(self.no_answer(exchange, &format!("it answers {}", status.as_u16()))));
         }
-        // Of a consent the body is read too, so that the connection can be used again.
-        let body = tokio::time::timeout(self.timeout, body.buffer(BODY)).await;
         if status.is_success() {
             self.tell(exchange, &head);
             return Ok(ControlFlow::Continue(()));
         }
         Ok(ControlFlow::Break(match body {
-            Ok(Ok(body)) => refusal(head, body),
-            Ok(Err(error)) => self.no_answer(exchange, &error.to_string()),
-            Err(_) => self.no_answer(exchange, "no body within its timeout"),
+            Ok(body) => refusal(head, body),
+            Err(reason) => self.no_answer(exchange, &reason),
         }))
     }
 }
 
 impl ForwardAuth {
-    fn destination(&self, exchange: &Exchange) -> Result<Destination, Fault> {
-        if let Some(known) = self.destination.get() {
-            return Ok(known.clone());
-        }
-        let tls = match self.url.scheme_str() {
-            Some("https") => Some(exchange.plan.fetcher.tls().map_err(Fault::new)?),
-            _ => None,
-        };
-        let port = self.url.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
-        let made = Destination::new(self.url.host().unwrap_or_default(), port, tls, false);
-        Ok(self.destination.get_or_init(|| made).clone())
-    }
-
-    fn question(&self, exchange: &Exchange, destination: &Destination) -> Result<Ask, UpstreamError> {
+    fn question(&self, exchange: &Exchange) -> (Method, String, HeaderMap) {
         let (request, caller) = (&exchange.request, &exchange.caller);
         let wanted = |name: &HeaderName| match &self.request_headers {
             None => !LEFT_OUT.contains(name) && !is_original(name),
@@ -190,11 +159,11 @@ impl ForwardAuth {
             headers.insert(name, value);
         }
         let target = match self.append_path {
-            true => format!("{}{original}", self.url.path().trim_end_matches('/')),
-            false => self.url.path_and_query().map_or("/", |own| own.as_str()).to_owned(),
+            true => format!("{}{original}", self.endpoint.url.path().trim_end_matches('/')),
+            false => self.endpoint.target().to_owned(),
         };
         let method = if self.keep_method { request.method.clone() } else { Method::GET };
-        Ask::new(method, target, destination.authority.clone(), headers)
+        (method, target, headers)
     }
 
     /// Takes over what the answer says of the caller. What it does not say, nobody has said.
@@ -213,7 +182,7 @@ impl ForwardAuth {
     }
 
     fn no_answer(&self, exchange: &Exchange, reason: &str) -> Answer {
-        let url = &self.url;
+        let url = &self.endpoint.url;
         tracing::warn!(request_id = exchange.id.as_str(), %url, "forward-auth has no answer, so nobody passes: {reason}");
         Answer::error(StatusCode::SERVICE_UNAVAILABLE, "The service that decides about requests gives no answer")
     }

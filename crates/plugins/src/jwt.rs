@@ -1,9 +1,10 @@
 //! Authenticates callers by signed tokens (RFC 7519), whose key a consumer's credential holds or their issuer
 //! publishes.
 
+use crate::claims::{Demands, headers, split};
 use crate::formats;
 use http::{HeaderMap, HeaderName, StatusCode};
-use issuers::{Demands, Issuer, Issuers};
+use issuers::{Issuer, Issuers};
 use jose::{Jwt as Token, ParseError};
 use proxy::Exchange;
 use proxy::answer::Answer;
@@ -246,22 +247,8 @@ impl Jwt {
     }
 }
 
-/// Claims with the headers that tell them.
-fn headers(told: BTreeMap<String, String>) -> Result<Vec<(String, HeaderName)>, Violations> {
-    let read = told.into_iter().map(|(claim, header)| {
-        let header =
-            header.parse().map_err(|_| Violations::field("claims_to_headers", "this cannot be a header's name"));
-        Ok((claim, header?))
-    });
-    read.collect()
-}
-
-fn split(words: &str) -> Vec<String> {
-    words.split_ascii_whitespace().map(str::to_owned).collect()
-}
-
 /// The tokens of all such headers (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap, name: &str) -> Vec<String> {
+pub fn bearer(headers: &HeaderMap, name: &str) -> Vec<String> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let schemes = values.filter_map(|value| value.trim_start().split_once(char::is_whitespace));
     schemes

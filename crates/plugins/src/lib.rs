@@ -5,8 +5,11 @@
 mod acl;
 mod basic_auth;
 mod bot_detection;
+mod claims;
+mod consumer_by;
 mod correlation_id;
 mod cors;
+mod endpoint;
 mod formats;
 mod forward_auth;
 mod hmac_auth;
@@ -14,6 +17,7 @@ mod ip_restriction;
 mod jwt;
 mod key_auth;
 mod limits;
+mod oauth2_introspection;
 mod rate_limiting;
 mod redis_config;
 mod request_size_limiting;
@@ -31,6 +35,7 @@ pub static PLUGINS: &[Definition] = &[
     Definition::of::<correlation_id::CorrelationId>(),
     Definition::of::<bot_detection::BotDetection>(),
     Definition::of::<cors::Cors>(),
+    Definition::of::<Authenticate<oauth2_introspection::Introspection>>(),
     Definition::of::<Authenticate<jwt::Jwt>>(),
     Definition::of::<Authenticate<key_auth::KeyAuth>>(),
     Definition::of::<Authenticate<basic_auth::BasicAuth>>(),

@@ -122,10 +122,11 @@ impl Exchange {
         &self,
         destination: &Destination,
         ask: &Ask,
+        body: Body,
         limits: Limits,
     ) -> Result<Response<Body>, UpstreamError> {
         let pool = self.pool.clone().ok_or(UpstreamError::NoPeer)?;
-        let answer = pool.send(destination, None, ask, Body::Empty, limits).await.map_err(|failed| failed.error)?;
+        let answer = pool.send(destination, None, ask, body, limits).await.map_err(|failed| failed.error)?;
         Ok(answer.map(|body| Body::Upstream(Box::new(body))))
     }
 

@@ -22,7 +22,7 @@ pub trait Message {
     fn write_fields(&self, out: &mut impl Fields);
 }
 
-/// A question of a plugin, without a body.
+/// A question of a plugin.
 pub struct Ask {
     method: Method,
     target: String,

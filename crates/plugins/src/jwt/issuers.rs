@@ -2,15 +2,17 @@
 
 use super::key_set::{KeySet, Source, Unavailable};
 use super::verdicts::{Told, Verdict};
+use crate::claims::{self, Demands};
+use crate::consumer_by::{self, ConsumerBy};
 use crate::formats;
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, StatusCode};
-use jose::{Algorithm as Jose, JwkSet, Jwt as Token, Object};
+use http::header::RETRY_AFTER;
+use http::{HeaderName, StatusCode};
+use jose::{Algorithm as Jose, JwkSet, Jwt as Token};
 use net::fetch::Fetcher;
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::Refusal;
-use proxy::identity::{Credential, Identity, header_value, list_value};
+use proxy::identity::{Credential, Identity, header_value};
 use proxy::registry::{Consumer, Registry};
 use schema::{Check, Schema, Value, Violations, json};
 use serde::Deserialize;
@@ -64,27 +66,6 @@ enum Algorithm {
     ES384,
     ES512,
     EdDSA,
-}
-
-#[derive(Clone, Copy, Deserialize, Schema)]
-#[serde(rename_all = "lowercase")]
-enum ConsumerBy {
-    Id,
-    Username,
-    #[serde(rename = "custom_id")]
-    CustomId,
-}
-
-/// What a token must say beyond being good, and what services are told of it; the same for all issuers.
-pub struct Demands {
-    /// Each of one entry's scopes, for one of the entries.
-    pub scopes: Vec<Vec<String>>,
-    pub scopes_claim: String,
-    /// One of these.
-    pub roles: Vec<String>,
-    pub roles_claim: String,
-    pub groups_claim: Option<String>,
-    pub headers: Vec<(String, HeaderName)>,
 }
 
 /// The issuers of a placement.
@@ -152,11 +133,14 @@ impl Issuers {
         let candidates = keys.candidates(token.kid(), algorithm);
         let verified = token.verify_with_any(candidates).map_err(|_| super::invalid("Invalid signature"))?;
         let claims = verified.claims();
-        if !issuer.audiences.iter().any(|accepted| audiences(claims).any(|audience| matches(accepted, audience))) {
+        if !claims::is_for(claims, &issuer.audiences) {
             return Err(super::invalid("Invalid audience"));
         }
         if jose::claims::numeric_date(claims, "nbf").is_err() {
             return Err(super::refusal(&json!({ "nbf": "must be a number" })));
+        }
+        if claims::is_bound(claims) {
+            return Err(super::invalid(claims::BOUND));
         }
         for claim in issuer.required_claims.iter().flatten() {
             if claims.get(claim).is_none_or(Value::is_null) {
@@ -166,7 +150,7 @@ impl Issuers {
         self.demands.check(claims)?;
         let consumer = match &issuer.consumer_claim {
             None => None,
-            Some(claim) => Some(issuer.consumer(exchange.registry(), claims.get(claim)).ok_or_else(forbidden)?),
+            Some(claim) => Some(issuer.consumer(exchange.registry(), claims.get(claim)).ok_or_else(claims::forbidden)?),
         };
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or(name);
         let identity = Identity { consumer, credential: Some(Credential { identifier: header_value(subject) }) };
@@ -175,7 +159,7 @@ impl Issuers {
             keys,
             leeway_s: issuer.leeway.unwrap_or(0.0),
             headers: self.demands.told(claims),
-            groups: self.demands.groups_claim.as_ref().map(|claim| texts(claims.get(claim))),
+            groups: self.demands.groups(claims),
         };
         Ok(Verdict::of_issuer(identity, claims, told))
     }
@@ -205,85 +189,7 @@ impl Issuer {
             Value::Number(number) => number.to_string(),
             _ => return None,
         };
-        let by = self.consumer_by.as_deref().unwrap_or_default().iter();
-        let mut found = by.filter_map(|by| match by {
-            ConsumerBy::Id => registry.consumer_by_id(&name),
-            ConsumerBy::Username => registry.consumer_by_username(&name),
-            ConsumerBy::CustomId => registry.consumer_by_custom_id(&name),
-        });
-        found.next().cloned()
-    }
-}
-
-impl Demands {
-    fn check(&self, claims: &Object) -> Result<(), Refusal> {
-        let scopes = scopes(claims.get(&self.scopes_claim));
-        let enough = |entry: &Vec<String>| entry.iter().all(|scope| scopes.contains(scope));
-        if !self.scopes.is_empty() && !self.scopes.iter().any(enough) {
-            let wanted: Vec<String> = self.scopes.iter().map(|entry| entry.join(" ")).collect();
-            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", wanted.join(" "));
-            let answer = Answer::exit_json(StatusCode::FORBIDDEN, &json!({ "message": "Insufficient scope" }));
-            return Err(Refusal::Final(Box::new(answer.with_header(WWW_AUTHENTICATE, header_value(&challenge)))));
-        }
-        let roles = texts(claims.get(&self.roles_claim));
-        match self.roles.is_empty() || self.roles.iter().any(|role| roles.contains(role)) {
-            true => Ok(()),
-            false => Err(forbidden()),
-        }
-    }
-
-    /// The headers that tell the claims which are there.
-    fn told(&self, claims: &Object) -> Vec<(HeaderName, HeaderValue)> {
-        let headers = self.headers.iter().filter_map(|(claim, header)| {
-            let text = match claims.get(claim)? {
-                Value::Null => return None,
-                Value::String(text) => text.clone(),
-                Value::Array(items) if items.iter().all(Value::is_string) => {
-                    return Some((header.clone(), list_value(&texts(claims.get(claim)))));
-                }
-                other => other.to_string(),
-            };
-            Some((header.clone(), header_value(&text)))
-        });
-        headers.collect()
-    }
-}
-
-/// The scopes of a claim: an array, or one text with spaces between them (RFC 8693 section 4.2).
-fn scopes(claim: Option<&Value>) -> Vec<String> {
-    match claim {
-        Some(Value::String(text)) => super::split(text),
-        claim => texts(claim),
-    }
-}
-
-/// The texts of a claim. A single one is whole: `Payroll admin` is no `admin`.
-fn texts(claim: Option<&Value>) -> Vec<String> {
-    match claim {
-        Some(Value::String(text)) => vec![text.clone()],
-        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Whom a token is for (RFC 7519 section 4.1.3).
-fn audiences(claims: &Object) -> impl Iterator<Item = &str> {
-    let (one, many) = match claims.get("aud") {
-        Some(Value::String(audience)) => (Some(audience.as_str()), None),
-        Some(Value::Array(audiences)) => (None, Some(audiences)),
-        _ => (None, None),
-    };
-    one.into_iter().chain(many.into_iter().flatten().filter_map(Value::as_str))
-}
-
-/// Whether an audience is one that is accepted: the same, or with one label in place of `*`.
-fn matches(accepted: &str, audience: &str) -> bool {
-    match accepted.strip_prefix('*') {
-        None => accepted == audience,
-        Some("") => true,
-        Some(rest) => audience.strip_suffix(rest).is_some_and(|label| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        }),
+        consumer_by::find(registry, self.consumer_by.as_deref().unwrap_or_default(), &name)
     }
 }
 
@@ -291,10 +197,6 @@ fn unknown_keys(unavailable: &Unavailable) -> Refusal {
     let body = json!({ "message": "The keys of the token's issuer are not known yet" });
     let answer = Answer::exit_json(StatusCode::SERVICE_UNAVAILABLE, &body);
     Refusal::Final(Box::new(answer.with_header(RETRY_AFTER, unavailable.retry_after_s.into())))
-}
-
-fn forbidden() -> Refusal {
-    Refusal::Final(Box::new(Answer::exit_json(StatusCode::FORBIDDEN, &json!({ "message": "Forbidden" }))))
 }
 
 fn key_set(text: &str) -> Result<(), String> {
@@ -315,28 +217,6 @@ impl Algorithm {
             Algorithm::ES384 => Jose::ES384,
             Algorithm::ES512 => Jose::ES512,
             Algorithm::EdDSA => Jose::EdDSA,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_label_may_stand_for_a_star() {
-        for (accepted, audience, expected) in [
-            ("api", "api", true),
-            ("api", "API", false),
-            ("*.example.com", "a.example.com", true),
-            ("*.example.com", "a.b.example.com", false),
-            ("*.example.com", ".example.com", false),
-            ("*.example.com", "example.com", false),
-            ("*.example.com", "https://a.example.com", false),
-            ("*.example.com", "evil.test/a.example.com", false),
-            ("*", "anything", true),
-        ] {
-            assert_eq!(matches(accepted, audience), expected, "{accepted} {audience}");
         }
     }
 }

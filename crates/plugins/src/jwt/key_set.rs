@@ -4,9 +4,9 @@
 //! reached, the last good keys stand; while there are none, tokens can be neither believed nor refused, and that
 //! is what callers are told (503).
 
+use crate::endpoint::max_age;
 use arc_swap::ArcSwapOption;
 use http::Uri;
-use http::header::CACHE_CONTROL;
 use jose::{Algorithm, JwkSet};
 use net::fetch::{Document, Fetcher};
 use net::shared::Shared;
@@ -187,7 +187,7 @@ async fn fetch(source: &Source, fetcher: &Fetcher) -> Result<(JwkSet, [u8; 32], 
     if keys.is_empty() {
         return Err(format!("{url}: none of its keys can be used"));
     }
-    let fresh = max_age(&document).unwrap_or(FRESH).clamp(SHORTEST, LONGEST);
+    let fresh = max_age(&document.headers).unwrap_or(FRESH).clamp(SHORTEST, LONGEST);
     Ok((keys, jose::digest::sha256(&document.body), fresh))
 }
 
@@ -214,12 +214,6 @@ async fn get(url: &Uri, fetcher: &Fetcher) -> Result<Document, String> {
         200 => Ok(document),
         status => Err(format!("{url}: it answers {status}")),
     }
-}
-
-fn max_age(document: &Document) -> Option<Duration> {
-    let directives = document.headers.get(CACHE_CONTROL)?.to_str().ok()?;
-    let seconds = directives.split(',').find_map(|directive| directive.trim().strip_prefix("max-age="))?;
-    seconds.parse().ok().map(Duration::from_secs)
 }
 
 impl std::fmt::Display for Source {

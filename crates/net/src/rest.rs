@@ -1,9 +1,9 @@
-//! When a Redis that failed is asked again: after a moment, by one request alone.
+//! When somebody who failed is asked again: after a moment, by one request alone.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For so long nobody is sent to a Redis that failed.
+/// For so long nobody is sent to one that failed.
 const MOMENT: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
