@@ -9,7 +9,7 @@ use jose::{Jwt as Token, ParseError};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
-use proxy::identity::{Credential, Identity};
+use proxy::identity::{Claims, Credential, Identity};
 use proxy::plugin::Fault;
 use proxy::{balancer, query};
 use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
@@ -151,6 +151,7 @@ impl Authenticator for Jwt {
             exchange.request.headers.extend(told.headers.iter().cloned());
             exchange.authenticated_groups = told.groups.clone();
         }
+        exchange.claims = Claims::OfToken(token);
         Ok(verdict.identity)
     }
 }

@@ -3,6 +3,7 @@
 //! A plugin is a file with its configuration, its behaviour and its tests, and one line in [`PLUGINS`].
 
 mod acl;
+mod authorize;
 mod basic_auth;
 mod bot_detection;
 mod claims;
@@ -44,6 +45,7 @@ pub static PLUGINS: &[Definition] = &[
     Definition::of::<ip_restriction::IpRestriction>(),
     Definition::of::<request_size_limiting::RequestSizeLimiting>(),
     Definition::of::<acl::Acl>(),
+    Definition::of::<authorize::Authorize>(),
     Definition::of::<rate_limiting::RateLimiting>(),
     Definition::of::<response_ratelimiting::ResponseRatelimiting>(),
     Definition::of::<request_termination::RequestTermination>(),

@@ -15,7 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::body::Body;
-use proxy::identity::{Credential, Identity, header_value};
+use proxy::identity::{Claims, Credential, Identity, header_value};
 use proxy::plugin::Fault;
 use proxy::{Exchange, query};
 use schema::{Schema, Secret, Set, Value, Violations, json};
@@ -236,6 +236,7 @@ impl Authenticator for Introspection {
         }
         request.extend(self.demands.told(claims));
         exchange.authenticated_groups = self.demands.groups(claims);
+        exchange.claims = Claims::Told(told.claims.clone());
         if let Some(jwt) = &told.jwt {
             exchange.request.headers.insert(AUTHORIZATION, header_value(&format!("Bearer {jwt}")));
         }
@@ -361,7 +362,7 @@ impl Introspection {
         let ends = jose::claims::numeric_date(&claims, "exp").map_err(|_| "its `exp` is no number".to_owned())?;
         let left = ends.map_or(WITHOUT_EXP, |ends| Duration::from_secs_f64((ends - now).clamp(0.0, 86_400.0)));
         let holds_for = self.longest.min(left).min(max_age(&head.headers).unwrap_or(self.longest));
-        Ok(Some(Told::new(claims, jwt, body.len(), holds_for)))
+        Ok(Some(Told::new(Arc::new(claims), jwt, body.len(), holds_for)))
     }
 }
 

@@ -34,20 +34,20 @@ consumers:
 /// `service`, the path if it is not `/`, the headers in order, and the body if there is one. A value that
 /// begins with `~` is a pattern.
 pub async fn check(plugin: &str, config: Value, request: &[&str], expected: &str) {
-    run(None, plugin, config, request, expected).await;
+    compare(&outcome(None, plugin, config, request).await, expected);
 }
 
 /// The same for a caller that is known already.
 pub async fn check_as(consumer: &str, plugin: &str, config: Value, expected: &str) {
-    run(Some(consumer), plugin, config, &[], expected).await;
+    compare(&outcome(Some(consumer), plugin, config, &[]).await, expected);
 }
 
-async fn run(consumer: Option<&str>, plugin: &str, mut config: Value, request: &[&str], expected: &str) {
+pub async fn outcome(consumer: Option<&str>, plugin: &str, mut config: Value, request: &[&str]) -> String {
     let definition = PLUGINS.iter().find(|definition| definition.name == plugin).unwrap();
     let read = definition.schema().config.read(&mut config);
     let plugin = match read.and_then(|()| definition.build(config)) {
         Ok(plugin) => plugin,
-        Err(violations) => return compare(&violations.to_json().to_string(), expected),
+        Err(violations) => return violations.to_json().to_string(),
     };
     let mut exchange = exchange(request);
     if let Some(consumer) = consumer {
@@ -56,12 +56,11 @@ async fn run(consumer: Option<&str>, plugin: &str, mut config: Value, request: &
             Some(Identity { consumer, credential: Some(Credential { identifier: header_value("test") }) });
     }
     let verdict = plugin.on_request(&mut exchange).await;
-    let outcome = match verdict {
+    match verdict {
         Ok(ControlFlow::Continue(())) => forwarded(&mut exchange).await,
         Ok(ControlFlow::Break(answer)) => answered(answer),
         Err(fault) => answered(answer::fault(&fault, &exchange)),
-    };
-    compare(&outcome, expected);
+    }
 }
 
 fn exchange(request: &[&str]) -> Exchange {
@@ -86,9 +85,9 @@ fn exchange(request: &[&str]) -> Exchange {
     let body: String = lines.copied().collect();
     let body = if body.is_empty() { Body::Empty } else { Body::Full(Bytes::from(body)) };
     let (head, ()) = builder.body(()).unwrap().into_parts();
-    let query = head.uri.query().map(str::to_owned);
+    let (path, query) = (head.uri.path().to_owned(), head.uri.query().map(str::to_owned));
     let mut exchange = proxy::testing::exchange(head, body, plan);
-    exchange.target.query = query;
+    (exchange.target.raw_path, exchange.target.query) = (path, query);
     exchange
 }
 

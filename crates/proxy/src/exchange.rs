@@ -6,7 +6,7 @@ use crate::conduct::Conduct;
 use crate::destination::Destination;
 use crate::early::Early;
 use crate::forward::Hop;
-use crate::identity::{self, Identity};
+use crate::identity::{self, Claims, Identity};
 use crate::message::Ask;
 use crate::plan::{Plan, RoutePlan};
 use crate::registry::Registry;
@@ -32,6 +32,8 @@ pub struct Exchange {
     pub identity: Option<Identity>,
     /// Groups that authentication itself proved, apart from a consumer's.
     pub authenticated_groups: Option<Vec<String>>,
+    /// What the caller's token told.
+    pub claims: Claims,
     /// What the correlation-id plugin chose, to be echoed to the caller.
     pub correlation_id: Option<HeaderValue>,
     pub plan: Arc<Plan>,
@@ -106,6 +108,7 @@ impl Exchange {
             route: None,
             identity: None,
             authenticated_groups: None,
+            claims: Claims::None,
             correlation_id: None,
             plan,
             conduct,

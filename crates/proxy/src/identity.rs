@@ -6,6 +6,8 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jose::{Jwt, Object};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What authentication proved.
@@ -15,6 +17,26 @@ pub struct Identity {
     pub consumer: Option<Arc<Consumer>>,
     /// `None` for the anonymous consumer.
     pub credential: Option<Credential>,
+}
+
+/// What a token told of its caller.
+#[derive(Clone, Default)]
+pub enum Claims {
+    #[default]
+    None,
+    /// Those of a verified JWT, which are read when somebody asks for them.
+    OfToken(String),
+    Told(Arc<Object>),
+}
+
+impl Claims {
+    pub fn read(&self) -> Option<Cow<'_, Object>> {
+        match self {
+            Claims::None => None,
+            Claims::Told(claims) => Some(Cow::Borrowed(claims)),
+            Claims::OfToken(token) => Some(Cow::Owned(Jwt::parse_jwt(token).ok()?.unverified_claims().clone())),
+        }
+    }
 }
 
 /// The credential that a caller proved itself with.

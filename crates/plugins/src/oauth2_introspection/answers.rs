@@ -12,7 +12,7 @@ pub type Question = [u8; 32];
 
 /// What the authority said of a good token.
 pub struct Told {
-    pub claims: Object,
+    pub claims: Arc<Object>,
     /// Its form for services, where the authority gives one.
     pub jwt: Option<String>,
     until: Instant,
@@ -20,7 +20,7 @@ pub struct Told {
 }
 
 impl Told {
-    pub fn new(claims: Object, jwt: Option<String>, size: usize, holds_for: Duration) -> Told {
+    pub fn new(claims: Arc<Object>, jwt: Option<String>, size: usize, holds_for: Duration) -> Told {
         Told { claims, jwt, size, until: Instant::now() + holds_for }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn answers_have_their_time() {
         let answers = Answers::new();
-        let told = |holds_for| Arc::new(Told::new(Object::new(), None, 2, holds_for));
+        let told = |holds_for| Arc::new(Told::new(Arc::default(), None, 2, holds_for));
         answers.keep([1; 32], told(Duration::from_secs(60)));
         answers.keep([2; 32], told(Duration::ZERO));
         assert!(matches!(answers.known(&[1; 32]), Known::Good(_)));
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn junk_drives_nothing_out() {
         let answers = Answers::new();
-        answers.keep([0; 32], Arc::new(Told::new(Object::new(), None, 2, Duration::from_secs(60))));
+        answers.keep([0; 32], Arc::new(Told::new(Arc::default(), None, 2, Duration::from_secs(60))));
         for number in 1..20_000_u32 {
             let mut question = [0; 32];
             question[..4].copy_from_slice(&number.to_be_bytes());
