@@ -1,6 +1,8 @@
 //! Every black-box test in one binary: linking is what costs, and one link is enough.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at its first surprise")]
 
+#[path = "all/access.rs"]
+mod access;
 #[path = "all/access_log.rs"]
 mod access_log;
 #[path = "all/attacks.rs"]

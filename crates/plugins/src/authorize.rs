@@ -119,10 +119,12 @@ impl Expression {
         }
         if !self.needs.expressions.is_empty() {
             let needs = self.needs.clone();
-            let matches = move |This(text): This<Arc<String>>, expression: Arc<String>| match needs.expressions.get(&*expression) {
-                Some(expression) => Ok(expression.is_match(&text)),
-                None => Err(ExecutionError::function_error("matches", "the expression is not known")),
-            };
+            let matches =
+                move |This(text): This<Arc<String>>, expression: Arc<String>| match needs.expressions.get(&*expression)
+                {
+                    Some(expression) => Ok(expression.is_match(&text)),
+                    None => Err(ExecutionError::function_error("matches", "the expression is not known")),
+                };
             let _ = context.add_function("matches", matches);
         }
         if !self.needs.networks.is_empty() {

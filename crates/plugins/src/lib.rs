@@ -3,6 +3,7 @@
 //! A plugin is a file with its configuration, its behaviour and its tests, and one line in [`PLUGINS`].
 
 mod acl;
+mod any_of;
 mod authorize;
 mod basic_auth;
 mod bot_detection;
@@ -36,6 +37,7 @@ pub static PLUGINS: &[Definition] = &[
     Definition::of::<correlation_id::CorrelationId>(),
     Definition::of::<bot_detection::BotDetection>(),
     Definition::of::<cors::Cors>(),
+    Definition::of::<Authenticate<any_of::AnyOf>>(),
     Definition::of::<Authenticate<oauth2_introspection::Introspection>>(),
     Definition::of::<Authenticate<jwt::Jwt>>(),
     Definition::of::<Authenticate<key_auth::KeyAuth>>(),

@@ -44,9 +44,18 @@ impl Answer {
     }
 
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Answer {
-        let (Answer::Error { headers, .. } | Answer::Exit { headers, .. }) = &mut self;
-        headers.insert(name, value);
+        self.headers_mut().insert(name, value);
         self
+    }
+
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        let (Answer::Error { headers, .. } | Answer::Exit { headers, .. }) = self;
+        headers
+    }
+
+    pub fn parts(&self) -> (StatusCode, &HeaderMap) {
+        let (Answer::Error { status, headers, .. } | Answer::Exit { status, headers, .. }) = self;
+        (*status, headers)
     }
 
     /// The answer as HTTP, for this exchange.

@@ -7,6 +7,7 @@ use crate::plugin::{Fault, Plugin, Verdict};
 use http::{HeaderName, Method, header};
 use schema::{Schema, Violations};
 use std::ops::ControlFlow;
+use uuid::Uuid;
 
 /// Proves who is calling; the shared steps around the proof belong to [`Authenticate`].
 pub trait Authenticator: Sized + Send + Sync + 'static {
@@ -17,6 +18,11 @@ pub trait Authenticator: Sized + Send + Sync + 'static {
     fn new(config: Self::Config) -> Result<Self, Violations>;
 
     fn options(config: &Self::Config) -> Options;
+
+    /// Learns which placement it is.
+    fn placed(&mut self, id: Uuid) {
+        let _ = id;
+    }
 
     /// The headers in which it tells services something besides who calls.
     fn reserves(&self) -> Vec<HeaderName> {
@@ -42,6 +48,8 @@ pub struct Options {
 pub enum Refusal {
     /// The caller's fault: the answer, and what follows scheme and realm in the challenge.
     Denied { answer: Box<Answer>, challenge: &'static str },
+    /// The same, where the answer holds its challenges already.
+    Unproven(Box<Answer>),
     /// The request cannot be served at all, whoever sent it: not even as the anonymous consumer's.
     Final(Box<Answer>),
     /// The gate's own fault, which never opens a door, not even the anonymous one.
@@ -81,6 +89,10 @@ impl<A: Authenticator> Plugin for Authenticate<A> {
         Ok(Authenticate { authenticator: A::new(config)?, options, challenge })
     }
 
+    fn placed(&mut self, id: Uuid) {
+        self.authenticator.placed(id);
+    }
+
     fn reserves(&self) -> Vec<HeaderName> {
         self.authenticator.reserves()
     }
@@ -96,7 +108,8 @@ impl<A: Authenticator> Plugin for Authenticate<A> {
             (Ok(identity), _) => identity,
             (Err(Refusal::Fault(fault)), _) => return Err(fault),
             (Err(Refusal::Final(answer)), _) => return Ok(ControlFlow::Break(*answer)),
-            (Err(Refusal::Denied { .. }), Some(anonymous)) => {
+            (Err(Refusal::Unproven(answer)), None) => return Ok(ControlFlow::Break(*answer)),
+            (Err(Refusal::Denied { .. } | Refusal::Unproven(_)), Some(anonymous)) => {
                 let consumer = exchange.registry().consumer(anonymous).cloned();
                 let consumer = consumer.ok_or_else(|| {
                     Fault::new(format!(

@@ -55,7 +55,8 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
         definitions.push(quote_spanned!(field.span()=> (#start) #(#rules)*));
     }
     let record_doc = doc_of(attrs);
-    let (mut checks, mut shorthand, mut moved, mut prefix) = (Vec::new(), quote!(None), quote!(&[]), quote!(""));
+    let (mut checks, mut shorthand, mut moved) = (Vec::new(), quote!(None), quote!(&[]));
+    let (mut depends, mut prefix) = (quote!(None), quote!(""));
     for meta in schema_args(attrs)? {
         match meta {
             Meta::List(list) if list.path.is_ident("check") => checks.push(list.tokens),
@@ -67,6 +68,10 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
                 let list = pair.value;
                 moved = quote!(#list);
             }
+            Meta::NameValue(pair) if pair.path.is_ident("depends") => {
+                let value = pair.value;
+                depends = quote!(Some(#value));
+            }
             Meta::NameValue(pair) if pair.path.is_ident("prefix") => {
                 let text = pair.value;
                 prefix = quote!(#text);
@@ -74,7 +79,7 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
             other => {
                 return Err(syn::Error::new(
                     other.span(),
-                    "a record knows `check(...)`, `shorthand = ...`, `moved = ...` and `prefix = ...`",
+                    "a record knows `check(...)`, `shorthand = ...`, `moved = ...`, `depends = ...` and `prefix = ...`",
                 ));
             }
         }
@@ -88,6 +93,7 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
                     checks: vec![#(#checks),*],
                     shorthand: #shorthand,
                     moved: #moved,
+                    depends: #depends,
                     prefix: #prefix,
                 }
             }

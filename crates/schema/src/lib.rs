@@ -45,7 +45,7 @@ mod violations;
 pub use catalog::{Catalog, PluginSchema};
 pub use check::{Check, Custom, Found};
 pub use condition::Condition;
-pub use record::{Field, Kind, Moved, Record};
+pub use record::{Depends, Field, Kind, Moved, Record};
 pub use rule::{Pattern, Rule};
 pub use schema_derive::Schema;
 pub use secret::Secret;

@@ -25,8 +25,18 @@ impl Record {
             found.add(name, "unknown field");
         }
         for field in &self.fields {
+            let dependent = self.dependent(field.name, input);
             let value = input.entry(field.name).or_insert_with(|| field.default.clone().unwrap_or(Value::Null));
-            if let Err(violation) = field.read(value) {
+            let read = match dependent {
+                Some(record) => {
+                    if value.is_null() {
+                        *value = json!({});
+                    }
+                    record.read(value).map_err(|found| found.to_json())
+                }
+                None => field.read(value),
+            };
+            if let Err(violation) = read {
                 found.add(field.name, violation);
             }
         }

@@ -14,6 +14,8 @@ pub struct Record {
     pub shorthand: Option<Shorthand>,
     /// Older names of options that now stand in a record of their own.
     pub moved: &'static [Moved],
+    /// A field whose options depend on another one.
+    pub depends: Option<Depends>,
     /// Put before field names in texts and documents: plugins say `config.`.
     pub prefix: &'static str,
 }
@@ -27,6 +29,15 @@ pub struct Moved {
     pub name: &'static str,
     /// The record that it is in now, and its name there.
     pub to: (&'static str, &'static str),
+}
+
+/// A field that holds options of whatever another field names, such as a plugin's `config`.
+#[derive(Clone, Copy)]
+pub struct Depends {
+    pub field: &'static str,
+    pub on: &'static str,
+    /// The options, by the other field's value.
+    pub record: fn(&str) -> Option<Record>,
 }
 
 /// One named option, or the unnamed element of a list, set or map.
@@ -212,6 +223,12 @@ impl Moved {
 }
 
 impl Record {
+    /// The options of the field with this name, where they depend on what else is given.
+    pub(crate) fn dependent(&self, name: &str, given: &Map<String, Value>) -> Option<Record> {
+        let depends = self.depends.filter(|depends| depends.field == name)?;
+        (depends.record)(given.get(depends.on)?.as_str()?)
+    }
+
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
@@ -220,7 +237,17 @@ impl Record {
     /// that Kong does not have only where they say something.
     pub fn show(&self, shown: &mut Map<String, Value>) {
         for field in &self.fields {
+            let dependent = self.dependent(field.name, shown);
+            if let (Some(record), Some(Value::Object(inner))) = (dependent, shown.get_mut(field.name)) {
+                record.show(inner);
+                continue;
+            }
             match (shown.get_mut(field.name), &field.kind) {
+                (Some(Value::Array(items)), Kind::Array(element)) => {
+                    if let Kind::Record(record) = &element.kind {
+                        items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| record.show(item));
+                    }
+                }
                 (Some(Value::Null), _) if field.has(&Rule::Ours) => drop(shown.remove(field.name)),
                 (Some(Value::Object(inner)), Kind::Record(record)) => record.show(inner),
                 _ => {}

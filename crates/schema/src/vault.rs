@@ -28,9 +28,13 @@ impl Record {
     ) -> Result<(), Violations> {
         let mut found = Violations::default();
         for field in &self.fields {
-            if let Some(value) = value.get_mut(field.name)
-                && let Err(violation) = field.resolve(value, resolve)
-            {
+            let dependent = value.as_object().and_then(|given| self.dependent(field.name, given));
+            let Some(value) = value.get_mut(field.name) else { continue };
+            let resolved = match dependent {
+                Some(record) => record.resolve(value, resolve).map_err(|found| found.to_json()),
+                None => field.resolve(value, resolve),
+            };
+            if let Err(violation) = resolved {
                 found.add(field.name, violation);
             }
         }
