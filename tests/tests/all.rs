@@ -11,6 +11,8 @@ mod attacks;
 mod balancing;
 #[path = "all/change.rs"]
 mod change;
+#[path = "all/client_certificates.rs"]
+mod client_certificates;
 #[path = "all/faults.rs"]
 mod faults;
 #[path = "all/forward_auth.rs"]

@@ -48,6 +48,28 @@ pub struct BasicAuth {
     pub tags: Option<Set<String>>,
 }
 
+/// A name in client certificates that stands for a consumer (Kong Enterprise has such).
+#[derive(Clone, Debug, Deserialize, Schema)]
+pub struct MtlsAuth {
+    /// The credential's identity.
+    #[schema(uuid, auto)]
+    pub id: Uuid,
+    /// When it was created, in seconds since 1970.
+    #[schema(auto, timestamp)]
+    pub created_at: Option<i64>,
+    /// Whose it is.
+    #[schema(references = "consumers", cascade)]
+    pub consumer: Reference,
+    /// The name: an alternative name of the subject, or its common name.
+    pub subject_name: String,
+    /// The authority that must vouch for it. Without one, any that the plugin believes.
+    #[schema(references = "ca_certificates")]
+    pub ca_certificate: Option<Reference>,
+    /// Words to group and filter by.
+    #[schema(each(not_null, format(text::tag)))]
+    pub tags: Option<Set<String>>,
+}
+
 /// A shared secret for signed requests.
 #[derive(Clone, Debug, Deserialize, Schema)]
 pub struct HmacAuth {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 pub use facts::{CaCertificate, Facts, facts, parse_ca_certificate};
+pub(crate) use facts::{sha256, x509};
 pub use self_signed::self_signed;
 
 use crate::tls::provider;
@@ -112,6 +113,15 @@ pub fn parse_chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, Certificat
         facts::x509(der, index + 1)?;
     }
     Ok(chain)
+}
+
+/// Reads a certificate revocation list, as PEM or DER.
+pub fn parse_revocation_list(text: &[u8]) -> Option<CertificateRevocationListDer<'static>> {
+    let der = match CertificateRevocationListDer::from_pem_slice(text) {
+        Ok(list) => list,
+        Err(_) => CertificateRevocationListDer::from(text.to_vec()),
+    };
+    x509_parser::parse_x509_crl(&der).is_ok_and(|(rest, _)| rest.is_empty()).then_some(der)
 }
 
 /// The certificates of authorities that the operating system trusts.

@@ -9,6 +9,7 @@
 pub mod accept;
 pub mod alarm;
 pub mod certificate;
+pub mod client_certificate;
 pub mod dns;
 pub mod egress;
 pub mod fetch;
@@ -31,4 +32,4 @@ pub mod wire;
 // TLS configurations are made here and handed around by others, who need their names and nothing else.
 pub use rustls::sign::CertifiedKey;
 pub use rustls::{ClientConfig, ServerConfig};
-pub use rustls_pki_types::CertificateDer;
+pub use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};

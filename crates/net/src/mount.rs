@@ -61,7 +61,7 @@ async fn connection(stream: TcpStream, tls: Option<Arc<ServerConfig>>, answer: A
     match tls {
         None => requests(stream, answer).await,
         Some(config) => {
-            if let Ok(Ok((stream, _))) = tokio::time::timeout(PATIENCE, tls_accept(stream, config)).await {
+            if let Ok(Ok((stream, _))) = tokio::time::timeout(PATIENCE, tls_accept(stream, |_| config)).await {
                 requests(stream, answer).await;
             }
         }

@@ -1,15 +1,16 @@
 //! TLS towards callers: which certificate answers which server name.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{DistinguishedName, ServerConfig};
 
+use crate::client_certificate::AnyCertificate;
 use crate::tls::{Alpn, provider};
 
 /// What a TLS listener is made of.
@@ -23,18 +24,53 @@ pub struct ServerTls {
     pub min_version: MinVersion,
     /// Whether callers may resume their sessions, which spares both sides the costly part of a handshake.
     pub session_tickets: bool,
+    /// Who is asked for a certificate.
+    pub asking: Asking,
+}
+
+/// Who is asked to show a certificate. Whoever has none goes on without.
+#[derive(Debug, Default)]
+pub struct Asking {
+    pub everybody: bool,
+    /// Those who ask for one of these server names, in lower case.
+    pub names: HashSet<String>,
+    /// The names of the authorities that are believed, for callers that have several certificates.
+    pub authorities: Vec<DistinguishedName>,
 }
 
 /// TLS towards callers, ready for their connections.
 pub struct CallerTls {
-    /// For listeners that offer HTTP/2 and HTTP/1.1.
-    pub http2: Arc<ServerConfig>,
-    /// For listeners that offer HTTP/1.1 alone.
-    pub http1: Arc<ServerConfig>,
+    /// For callers that are not asked for a certificate.
+    plain: Offers,
+    /// For those that are.
+    asking: Option<(Asking, Offers)>,
     certificates: Arc<Certificates>,
 }
 
+/// The configurations of one kind of callers.
+struct Offers {
+    /// For listeners that offer HTTP/2 and HTTP/1.1.
+    http2: Arc<ServerConfig>,
+    /// For listeners that offer HTTP/1.1 alone.
+    http1: Arc<ServerConfig>,
+}
+
 impl CallerTls {
+    /// The configuration for a caller, by the server name that it asks for.
+    pub fn config(&self, http2: bool, server_name: Option<&str>) -> Arc<ServerConfig> {
+        let asked = |asking: &Asking| asking.everybody || server_name.is_some_and(|name| asking.names.contains(name));
+        let offers = match &self.asking {
+            Some((asking, offers)) if asked(asking) => offers,
+            _ => &self.plain,
+        };
+        if http2 { offers.http2.clone() } else { offers.http1.clone() }
+    }
+
+    /// For those who call the gate itself, with HTTP/1.1: nobody asks them for a certificate.
+    pub fn of_the_gate(&self) -> Arc<ServerConfig> {
+        self.plain.http1.clone()
+    }
+
     /// Whether a connection made for one server name may carry requests for another: both are answered
     /// with the same certificate (RFC 9110 section 15.5.20).
     pub fn covers(&self, server_name: &str, host: &str) -> bool {
@@ -108,11 +144,15 @@ impl ServerTls {
             MinVersion::Tls13 => &[&TLS13],
         };
         let certificates = Arc::new(Certificates::new(self.certificates, self.default)?);
-        let config = |alpn: Alpn| {
-            let mut config = ServerConfig::builder_with_provider(provider())
-                .with_protocol_versions(versions)?
-                .with_no_client_auth()
-                .with_cert_resolver(Arc::clone(&certificates) as _);
+        let config = |alpn: Alpn, asking: Option<&Asking>| {
+            let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+            let builder = match asking {
+                None => builder.with_no_client_auth(),
+                Some(asking) => {
+                    builder.with_client_cert_verifier(Arc::new(AnyCertificate { names: asking.authorities.clone() }))
+                }
+            };
+            let mut config = builder.with_cert_resolver(Arc::clone(&certificates) as _);
             config.alpn_protocols = alpn.protocols();
             match self.session_tickets {
                 true => config.ticketer = Ticketer::new()?,
@@ -123,7 +163,16 @@ impl ServerTls {
             }
             Ok::<_, ServerTlsError>(Arc::new(config))
         };
-        Ok(CallerTls { http2: config(Alpn::Http2OrHttp1)?, http1: config(Alpn::Http1)?, certificates })
+        let offers = |asking: Option<&Asking>| {
+            Ok::<_, ServerTlsError>(Offers {
+                http2: config(Alpn::Http2OrHttp1, asking)?,
+                http1: config(Alpn::Http1, asking)?,
+            })
+        };
+        let plain = offers(None)?;
+        let asks = self.asking.everybody || !self.asking.names.is_empty();
+        let asking = if asks { Some(offers(Some(&self.asking))?) } else { None };
+        Ok(CallerTls { plain, asking: asking.map(|offers| (self.asking, offers)), certificates })
     }
 }
 
@@ -215,9 +264,10 @@ mod tests {
             default: vec![issuer.issue(&["default.test"])],
             min_version: MinVersion::Tls12,
             session_tickets: true,
+            asking: Asking::default(),
         }
         .build()
-        .map(|tls| tls.http2)
+        .map(|tls| tls.plain.http2)
     }
 
     /// Which certificate a caller of `asked` is shown, by its first name.
@@ -284,6 +334,7 @@ mod tests {
             default: Vec::new(),
             min_version: MinVersion::Tls13,
             session_tickets: true,
+            asking: Asking::default(),
         };
         assert!(matches!(none.build(), Err(ServerTlsError::NoDefault)));
     }

@@ -7,11 +7,10 @@ use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::Identity;
-use proxy::plugin::{Definition, Running};
+use proxy::plugin::{Definition, Place, Running, WantedCertificate};
 use schema::{Depends, Map, Record, Schema, Value, Violations};
 use serde::Deserialize;
 use std::ops::ControlFlow;
-use uuid::Uuid;
 
 /// Several ways in: one of these authentication plugins must find a good credential.
 ///
@@ -36,7 +35,8 @@ pub struct Config {
 #[derive(Deserialize, Schema)]
 #[schema(depends = CONFIG)]
 struct Way {
-    /// Its name: `basic-auth`, `hmac-auth`, `jwt`, `key-auth` or `oauth2-introspection`.
+    /// Its name: `basic-auth`, `header-cert-auth`, `hmac-auth`, `jwt`, `key-auth`, `mtls-auth` or
+    /// `oauth2-introspection`.
     #[schema(format(authenticator))]
     name: String,
     /// Its options, as on its own page.
@@ -45,7 +45,8 @@ struct Way {
 }
 
 /// Those that may stand here.
-const AUTHENTICATORS: [&str; 5] = ["basic-auth", "hmac-auth", "jwt", "key-auth", "oauth2-introspection"];
+const AUTHENTICATORS: [&str; 7] =
+    ["basic-auth", "header-cert-auth", "hmac-auth", "jwt", "key-auth", "mtls-auth", "oauth2-introspection"];
 
 const CONFIG: Depends = Depends { field: "config", on: "name", record: options };
 
@@ -77,8 +78,12 @@ impl Authenticator for AnyOf {
         }
     }
 
-    fn placed(&mut self, id: Uuid) {
-        self.ways.iter_mut().for_each(|way| way.placed(id));
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        self.ways.iter_mut().try_for_each(|way| way.placed(place))
+    }
+
+    fn wants_certificate(&self) -> Option<WantedCertificate> {
+        self.ways.iter().find_map(|way| way.wants_certificate())
     }
 
     fn reserves(&self) -> Vec<HeaderName> {
@@ -180,7 +185,7 @@ mod tests {
             (json!([]), r#"{"of":"length must be at least 1"}"#),
             (
                 json!([{"name": "acl"}]),
-                r#"{"of":[{"name":"expected one of: basic-auth, hmac-auth, jwt, key-auth, oauth2-introspection"}]}"#,
+                r#"{"of":[{"name":"expected one of: basic-auth, header-cert-auth, hmac-auth, jwt, key-auth, mtls-auth, oauth2-introspection"}]}"#,
             ),
             (
                 json!([{"name": "key-auth", "config": {"colour": 1}}]),

@@ -8,17 +8,20 @@ mod authorize;
 mod basic_auth;
 mod bot_detection;
 mod claims;
+mod client_certificates;
 mod consumer_by;
 mod correlation_id;
 mod cors;
 mod endpoint;
 mod formats;
 mod forward_auth;
+mod header_cert_auth;
 mod hmac_auth;
 mod ip_restriction;
 mod jwt;
 mod key_auth;
 mod limits;
+mod mtls_auth;
 mod oauth2_introspection;
 mod rate_limiting;
 mod redis_config;
@@ -37,6 +40,8 @@ pub static PLUGINS: &[Definition] = &[
     Definition::of::<correlation_id::CorrelationId>(),
     Definition::of::<bot_detection::BotDetection>(),
     Definition::of::<cors::Cors>(),
+    Definition::of::<Authenticate<mtls_auth::MtlsAuth>>(),
+    Definition::of::<Authenticate<header_cert_auth::HeaderCertAuth>>(),
     Definition::of::<Authenticate<any_of::AnyOf>>(),
     Definition::of::<Authenticate<oauth2_introspection::Introspection>>(),
     Definition::of::<Authenticate<jwt::Jwt>>(),

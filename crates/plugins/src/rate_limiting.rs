@@ -7,12 +7,11 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use net::redis::Redis;
 use proxy::Exchange;
 use proxy::answer::Answer;
-use proxy::plugin::{Plugin, Verdict};
+use proxy::plugin::{Place, Plugin, Verdict};
 use schema::{Check, Condition, Custom, Pattern, Schema, Violations};
 use serde::Deserialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// Limits how many requests a caller may send in a second, a minute, an hour, a day, a month or a year.
 ///
@@ -196,8 +195,9 @@ impl Plugin for RateLimiting {
         })
     }
 
-    fn placed(&mut self, id: Uuid) {
-        self.meter.placed(id, "");
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        self.meter.placed(place.id, "");
+        Ok(())
     }
 
     async fn on_request(&self, exchange: &mut Exchange) -> Verdict {

@@ -7,13 +7,12 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proxy::Exchange;
 use proxy::answer::Answer;
-use proxy::plugin::{Plugin, Verdict};
+use proxy::plugin::{Place, Plugin, Verdict};
 use schema::{Check, Schema, Violations};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// Limits what callers use, as their services count it: a service says in a header of its answer how much of what was
 /// used, such as `X-Kong-Limit: videos=2, sms`.
@@ -153,12 +152,13 @@ impl Plugin for ResponseRatelimiting {
         })
     }
 
-    fn placed(&mut self, id: Uuid) {
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
         for named in &mut self.limits {
             if let Some(meter) = Arc::get_mut(&mut named.meter) {
-                meter.placed(id, &named.name);
+                meter.placed(place.id, &named.name);
             }
         }
+        Ok(())
     }
 
     fn reserves(&self) -> Vec<HeaderName> {

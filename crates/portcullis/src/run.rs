@@ -178,7 +178,7 @@ fn for_operators(gate: &Arc<Gate>, token: Token, runtime: Handle) -> Listeners {
     let shared = gate.shared.clone();
     Listeners::new(1, move |_, listener| {
         let shared = shared.clone();
-        let tls: mount::Tls = Arc::new(move || listener.tls.then(|| shared.plan.load().caller_tls.http1.clone()));
+        let tls: mount::Tls = Arc::new(move || listener.tls.then(|| shared.plan.load().caller_tls.of_the_gate()));
         runtime.spawn(mount::serve(listener.socket, tls, answer.clone(), listener.stop));
     })
 }

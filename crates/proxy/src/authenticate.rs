@@ -3,11 +3,10 @@
 use crate::answer::Answer;
 use crate::exchange::Exchange;
 use crate::identity::{Identity, header_value};
-use crate::plugin::{Fault, Plugin, Verdict};
+use crate::plugin::{Fault, Place, Plugin, Verdict, WantedCertificate};
 use http::{HeaderName, Method, header};
 use schema::{Schema, Violations};
 use std::ops::ControlFlow;
-use uuid::Uuid;
 
 /// Proves who is calling; the shared steps around the proof belong to [`Authenticate`].
 pub trait Authenticator: Sized + Send + Sync + 'static {
@@ -19,9 +18,15 @@ pub trait Authenticator: Sized + Send + Sync + 'static {
 
     fn options(config: &Self::Config) -> Options;
 
-    /// Learns which placement it is.
-    fn placed(&mut self, id: Uuid) {
-        let _ = id;
+    /// Learns which placement it is, and of which configuration.
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        let _ = place;
+        Ok(())
+    }
+
+    /// Whether it looks at the certificate that callers show.
+    fn wants_certificate(&self) -> Option<WantedCertificate> {
+        None
     }
 
     /// The headers in which it tells services something besides who calls.
@@ -89,8 +94,12 @@ impl<A: Authenticator> Plugin for Authenticate<A> {
         Ok(Authenticate { authenticator: A::new(config)?, options, challenge })
     }
 
-    fn placed(&mut self, id: Uuid) {
-        self.authenticator.placed(id);
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        self.authenticator.placed(place)
+    }
+
+    fn wants_certificate(&self) -> Option<WantedCertificate> {
+        self.authenticator.wants_certificate()
     }
 
     fn reserves(&self) -> Vec<HeaderName> {

@@ -2,7 +2,7 @@
 
 use crate::answer::{self, Answer};
 use crate::exchange::Exchange;
-use crate::plugin::Running;
+use crate::plugin::{Running, WantedCertificate};
 use http::HeaderName;
 use http::response::Parts;
 use std::collections::HashMap;
@@ -123,6 +123,17 @@ impl Chain {
         }
     }
 
+    /// Whether any of the plugins looks at the certificate that callers show.
+    pub fn wants_certificate(&self) -> Option<WantedCertificate> {
+        let placed = self.slots.iter().flat_map(|slot| slot.otherwise.iter().chain(slot.by_consumer.values()));
+        let mut wanted = placed.filter_map(|placement| placement.plugin.wants_certificate());
+        let first = wanted.next()?;
+        Some(wanted.fold(first, |mut all, one| {
+            all.authorities.extend(one.authorities);
+            all
+        }))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -163,13 +174,22 @@ pub struct Admitted(());
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::Place;
     use crate::plugin::Verdict;
+    use schema::Violations;
     use std::pin::Pin;
 
     struct Nothing;
 
     impl Running for Nothing {
-        fn placed(&mut self, _: Uuid) {}
+        fn placed(&mut self, _: &Place) -> Result<(), Violations> {
+            Ok(())
+        }
+
+        fn wants_certificate(&self) -> Option<WantedCertificate> {
+            None
+        }
+
         fn reserves(&self) -> Vec<HeaderName> {
             Vec::new()
         }

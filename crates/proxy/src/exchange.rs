@@ -14,6 +14,7 @@ use crate::request_id::RequestId;
 use crate::upstream::{Limits, Pool};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
+use net::client_certificate::ClientCertificate;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +67,8 @@ pub struct Caller {
     pub port: u16,
     /// The TLS server name.
     pub server_name: Option<Arc<str>>,
+    /// The certificate that the connection's other end has shown; nobody has said yet that it is believed.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// A number for the connection, and for the request on it.
     pub connection: u64,
     pub request_on_connection: u64,

@@ -3,7 +3,7 @@
 use crate::balancer::{Address, Balancer};
 use crate::chain::{Chain, Placement, Placements, Scope};
 use crate::destination::Destination;
-use crate::plugin::Definition;
+use crate::plugin::{Definition, Place};
 use crate::registry::{Registry, Unusable};
 use http::HeaderName;
 use model::plugin_row::PluginRow;
@@ -13,6 +13,7 @@ use model::target::Target;
 use model::upstream::Upstream;
 use model::{Configuration, Invalid, invalid};
 use net::fetch::Fetcher;
+use net::server_tls::Asking;
 use router::{Precedence, Router};
 use schema::{Value, Violations};
 use std::collections::HashMap;
@@ -110,10 +111,10 @@ impl Workshop {
         let mut unusable = Vec::new();
         let registry = Registry::new(&configuration, &mut unusable);
         let certificates = certificates::Certificates::read(&configuration, now, &mut unusable);
-        let caller_tls = self.caller_tls(&certificates, &configuration, &mut unusable);
-        let placements = self.placements(&configuration, &mut unusable);
+        let placements = self.placements(&configuration, now, &mut unusable);
         let services = self.services(&configuration, &certificates, &mut unusable);
-        let mut compiled = Vec::new();
+        let mut compiled: Vec<Arc<RoutePlan>> = Vec::new();
+        let mut asking = Asking::default();
         let mut rules = Vec::new();
         for (row, route) in configuration.typed::<Route>("routes") {
             match route {
@@ -125,11 +126,16 @@ impl Workshop {
                     // The routes of a service that is switched off do not exist.
                     if service != Some(None) {
                         rules.push(rule(&route));
-                        compiled.push(Arc::new(route_plan(&route, service.flatten().flatten(), &placements)));
+                        let plan = route_plan(&route, service.flatten().flatten(), &placements);
+                        if let Some(wanted) = plan.chain.wants_certificate() {
+                            certificates::ask(&mut asking, &route, &wanted);
+                        }
+                        compiled.push(Arc::new(plan));
                     }
                 }
             }
         }
+        let caller_tls = self.caller_tls(&certificates, &configuration, asking, &mut unusable);
         // The order of a running Kong 3.9, which differs from the documented one: docs/decisions/0008-route-order.md.
         let router = Router::with_precedence(rules, Precedence::Kong39).map_err(|errors| {
             let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
@@ -150,10 +156,10 @@ impl Workshop {
         })
     }
 
-    fn placements(&self, configuration: &Configuration, unusable: &mut Vec<Unusable>) -> Placements {
+    fn placements(&self, configuration: &Configuration, now: i64, unusable: &mut Vec<Unusable>) -> Placements {
         let mut placements = Placements::default();
         for (row, plugin) in configuration.typed::<PluginRow>("plugins") {
-            match plugin.and_then(|plugin| self.placement(configuration, plugin)) {
+            match plugin.and_then(|plugin| self.placement(configuration, now, plugin)) {
                 Ok(Some(placement)) => placements.add(placement),
                 Ok(None) => {}
                 Err(violations) => {
@@ -164,13 +170,19 @@ impl Workshop {
         placements
     }
 
-    fn placement(&self, configuration: &Configuration, row: PluginRow) -> Result<Option<Placement>, Violations> {
+    fn placement(
+        &self,
+        configuration: &Configuration,
+        now: i64,
+        row: PluginRow,
+    ) -> Result<Option<Placement>, Violations> {
         let definition = self.plugins.iter().find(|definition| definition.name == row.name);
         let (Some(definition), true) = (definition, row.enabled) else { return Ok(None) };
         let config = row.config.unwrap_or_default();
         let config = configuration.resolve_config(&definition.schema().config, &config)?;
         let mut plugin = definition.build(config).map_err(|violations| violations.under("config"))?;
-        plugin.placed(row.id);
+        let place = Place { id: row.id, configuration, now };
+        plugin.placed(&place).map_err(|violations| violations.under("config"))?;
         Ok(Some(Placement {
             id: row.id,
             name: definition.name,
@@ -294,7 +306,8 @@ fn rule(route: &Route) -> router::Rule {
         hosts: route.hosts.clone().unwrap_or_default(),
         paths: route.paths.clone().unwrap_or_default(),
         headers: route.headers.clone().unwrap_or_default().into_iter().collect(),
-        snis: list(&route.snis),
+        // Names are compared without case, as hosts are (RFC 4343).
+        snis: list(&route.snis).iter().map(|name| name.to_ascii_lowercase()).collect(),
         regex_priority: route.regex_priority.unwrap_or(0),
     }
 }

@@ -4,6 +4,8 @@ use crate::answer::Answer;
 use crate::exchange::Exchange;
 use http::HeaderName;
 use http::response::Parts;
+use model::Configuration;
+use net::CertificateDer;
 use schema::{PluginSchema, Schema, Value, Violations};
 use std::error::Error;
 use std::fmt;
@@ -29,9 +31,16 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// Does everything costly: compiles patterns, decodes keys. May not wait.
     fn new(config: Self::Config) -> Result<Self, Violations>;
 
-    /// Learns which placement it is. What it counts or remembers from one configuration to the next belongs to that.
-    fn placed(&mut self, id: Uuid) {
-        let _ = id;
+    /// Learns which placement it is, and of which configuration. What it counts or remembers from one configuration to
+    /// the next belongs to that identity.
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        let _ = place;
+        Ok(())
+    }
+
+    /// Whether it looks at the certificate that callers show.
+    fn wants_certificate(&self) -> Option<WantedCertificate> {
+        None
     }
 
     /// The headers in which it tells services something. Callers may not set them, on any route.
@@ -53,6 +62,20 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     fn on_response(&self, exchange: &mut Exchange, response: &mut Parts) {
         let _ = (exchange, response);
     }
+}
+
+/// Where a plugin is placed.
+pub struct Place<'a> {
+    pub id: Uuid,
+    pub configuration: &'a Configuration,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// What callers are told when they are asked for a certificate: the authorities that are believed, or nothing.
+#[derive(Default)]
+pub struct WantedCertificate {
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 /// Go on, or answer the caller now. An `Err` never lets a request through: it becomes a 500.
@@ -109,15 +132,20 @@ impl Definition {
 
 /// A built plugin, as the chain holds it. Implemented for every [`Plugin`]; nobody writes it by hand.
 pub trait Running: Send + Sync {
-    fn placed(&mut self, id: Uuid);
+    fn placed(&mut self, place: &Place) -> Result<(), Violations>;
+    fn wants_certificate(&self) -> Option<WantedCertificate>;
     fn reserves(&self) -> Vec<HeaderName>;
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>>;
     fn on_response(&self, exchange: &mut Exchange, response: &mut Parts);
 }
 
 impl<P: Plugin> Running for P {
-    fn placed(&mut self, id: Uuid) {
-        Plugin::placed(self, id);
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        Plugin::placed(self, place)
+    }
+
+    fn wants_certificate(&self) -> Option<WantedCertificate> {
+        Plugin::wants_certificate(self)
     }
 
     fn reserves(&self) -> Vec<HeaderName> {

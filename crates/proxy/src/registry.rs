@@ -7,7 +7,7 @@ use crate::identity::header_value;
 use http::HeaderValue;
 use jose::VerifyingKey;
 use model::consumer;
-use model::credential::{Acl, Algorithm, BasicAuth, HmacAuth, JwtSecret, KeyAuth};
+use model::credential::{Acl, Algorithm, BasicAuth, HmacAuth, JwtSecret, KeyAuth, MtlsAuth};
 use model::invalid::Place;
 use model::{Configuration, Row};
 use schema::{Schema, Secret, Violations};
@@ -25,6 +25,7 @@ pub struct Registry {
     jwts: HashMap<String, Arc<JwtCredential>>,
     basic: HashMap<String, BasicCredential>,
     hmac: HashMap<String, HmacCredential>,
+    certificates: HashMap<String, Vec<CertificateCredential>>,
 }
 
 /// A consumer, with its headers made once.
@@ -59,6 +60,14 @@ pub struct JwtCredential {
     pub key: Option<VerifyingKey>,
     /// The secret where it is base64 (`secret_is_base64`).
     pub decoded_key: Option<VerifyingKey>,
+}
+
+/// A name in certificates that stands for a consumer.
+pub struct CertificateCredential {
+    pub consumer: Arc<Consumer>,
+    pub identifier: HeaderValue,
+    /// The authority that must vouch for it, if not any.
+    authority: Option<Uuid>,
 }
 
 /// A user name with the hash of its password.
@@ -125,6 +134,12 @@ impl Registry {
             let identifier = header_value(&row.username);
             registry.hmac.insert(row.username, HmacCredential { consumer, identifier, secret });
         }
+        for (_, row) in rows::<MtlsAuth>(configuration, "mtls_auth_credentials", "mtls_auth_credential", unusable) {
+            let Some(consumer) = registry.owner(row.consumer.id) else { continue };
+            let (identifier, authority) = (header_value(&row.id.to_string()), row.ca_certificate.map(|own| own.id));
+            let same = registry.certificates.entry(row.subject_name).or_default();
+            same.push(CertificateCredential { consumer, identifier, authority });
+        }
         registry
     }
 
@@ -153,6 +168,14 @@ impl Registry {
     pub fn api_key(&self, key: &str, now: u64) -> Option<&ApiKey> {
         let found = self.keys.get(&jose::digest::sha256(key.as_bytes()))?;
         found.expires_at.is_none_or(|expires_at| now < expires_at).then_some(found)
+    }
+
+    /// The credential of a name in a certificate that this authority vouches for: one for that authority before one for
+    /// any.
+    pub fn certificate(&self, name: &str, authority: Uuid) -> Option<&CertificateCredential> {
+        let named = self.certificates.get(name)?;
+        let own = named.iter().find(|credential| credential.authority == Some(authority));
+        own.or_else(|| named.iter().find(|credential| credential.authority.is_none()))
     }
 
     /// The credential whose `key` is this value of the key claim.

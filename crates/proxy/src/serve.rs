@@ -21,6 +21,7 @@ use door::Refused;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version, response};
 use http_body::Body as _;
+use net::client_certificate::ClientCertificate;
 use reply::{Content, Reply};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,6 +69,7 @@ struct Peer {
     port: u16,
     tls: bool,
     server_name: Option<Arc<str>>,
+    certificate: Option<Arc<ClientCertificate>>,
     number: u64,
     early: Early,
 }
@@ -275,7 +277,16 @@ pub fn written_for_service(head: Parts, body: Body, plan: Arc<Plan>) -> Option<V
     let address: SocketAddr = ([127, 0, 0, 1], 50_000).into();
     let address_header = HeaderValue::from_static("127.0.0.1");
     let early = Early::default();
-    let peer = Peer { address, address_header, port: 8000, tls: false, server_name: None, number: 1, early };
+    let peer = Peer {
+        address,
+        address_header,
+        port: 8000,
+        tls: false,
+        server_name: None,
+        certificate: None,
+        number: 1,
+        early,
+    };
     let (mut exchange, None) = enter(&peer, 1, Ok(head), body, plan, Arc::new(Conduct::default())) else { return None };
     let route = routing::find_route(&mut exchange)?;
     let Origin::Direct(destination) = &route.service.as_ref()?.origin else { return None };

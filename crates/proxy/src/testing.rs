@@ -38,6 +38,7 @@ pub fn exchange(request: http::request::Parts, body: Body, plan: Arc<Plan>) -> E
         secure: false,
         port: 8000,
         server_name: None,
+        certificate: None,
         connection: 1,
         request_on_connection: 1,
     };

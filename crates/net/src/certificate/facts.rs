@@ -70,7 +70,7 @@ pub fn facts(der: &CertificateDer<'_>) -> Result<Facts, CertificateError> {
 }
 
 /// `position` counts from 1, for the error.
-pub(super) fn x509<'a>(der: &'a CertificateDer<'_>, position: usize) -> Result<X509Certificate<'a>, CertificateError> {
+pub(crate) fn x509<'a>(der: &'a CertificateDer<'_>, position: usize) -> Result<X509Certificate<'a>, CertificateError> {
     match x509_parser::parse_x509_certificate(der) {
         Ok(([], cert)) => Ok(cert),
         _ => Err(CertificateError::NotX509 { position }),
@@ -93,15 +93,21 @@ fn names(cert: &X509Certificate<'_>) -> Vec<String> {
 }
 
 fn sha256_hex(bytes: &[u8]) -> String {
+    sha256(bytes).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     // A TLS suite is the door through which rustls shows its hash functions.
     let hash = match TLS13_AES_128_GCM_SHA256 {
         SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
         SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
     };
-    hash.hash(bytes).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let mut sum = [0; 32];
+    sum.copy_from_slice(hash.hash(bytes).as_ref());
+    sum
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! The certificates of a configuration: what the gate shows to callers and to services, and whom it trusts.
 
 use super::Workshop;
+use crate::plugin::WantedCertificate;
 use crate::registry::Unusable;
 use model::Configuration;
 use model::certificate::{CaCertificate, Certificate, Sni};
-use model::route::Protocol;
+use model::route::{Protocol, Route};
 use model::service::Service;
 use model::upstream::Upstream;
 use net::certificate;
-use net::server_tls::{CallerTls, MinVersion, ServerCertificate, ServerTls};
+use net::client_certificate::Authorities;
+use net::server_tls::{Asking, CallerTls, MinVersion, ServerCertificate, ServerTls};
 use net::tls::Alpn;
 use net::upstream_tls::UpstreamTlsOptions;
 use net::{CertificateDer, CertifiedKey, ClientConfig};
@@ -60,6 +62,7 @@ impl Workshop {
         &self,
         certificates: &Certificates,
         configuration: &Configuration,
+        asking: Asking,
         unusable: &mut Vec<Unusable>,
     ) -> Option<CallerTls> {
         let mut names: HashMap<Uuid, Vec<String>> = HashMap::new();
@@ -76,6 +79,7 @@ impl Workshop {
             default: vec![self.default_certificate.0.clone()],
             min_version: MinVersion::Tls12,
             session_tickets: self.session_tickets,
+            asking,
         };
         match tls.build() {
             Ok(tls) => Some(tls),
@@ -116,6 +120,20 @@ impl Workshop {
             alpn: if service.protocol == Protocol::Grpcs { Alpn::Http2 } else { Alpn::Http1 },
         };
         self.upstream_tls.config(&options).map_err(|error| Violations::entity(error.to_string()))
+    }
+}
+
+/// Who may come to a route whose plugins look at certificates is asked for one: whoever asks for one of its server names,
+/// or everybody where it has none.
+pub fn ask(asking: &mut Asking, route: &Route, wanted: &WantedCertificate) {
+    match route.snis.as_deref() {
+        Some(names) if !names.is_empty() => asking.names.extend(names.iter().map(|name| name.to_ascii_lowercase())),
+        _ => asking.everybody = true,
+    }
+    for name in Authorities::names(&wanted.authorities) {
+        if !asking.authorities.iter().any(|known| known.as_ref() == name.as_ref()) {
+            asking.authorities.push(name);
+        }
     }
 }
 

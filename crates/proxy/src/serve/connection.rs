@@ -22,16 +22,15 @@ pub(super) async fn serve(
         return http1::serve(core, Wire::new(Stream::Plain(stream)), peer, http2_offered, stop).await;
     }
     let plan = core.shared.plan.load_full();
-    let config = if http2_offered { &plan.caller_tls.http2 } else { &plan.caller_tls.http1 };
-    let accepted = net::accept::tls_accept(stream, config.clone());
-    drop(plan);
+    let accepted = net::accept::tls_accept(stream, move |name| plan.caller_tls.config(http2_offered, name));
     // A failed handshake is the caller's affair, and scanners make many.
     let Ok(Ok((stream, handshake))) =
         tokio::time::timeout(core.shared.conduct.load().limits.head_timeout, accepted).await
     else {
         return;
     };
-    let peer = Peer { server_name: handshake.server_name.map(Arc::from), ..peer };
+    let server_name = handshake.server_name.map(Arc::from);
+    let peer = Peer { server_name, certificate: handshake.certificate, ..peer };
     match handshake.http2 {
         true => http2::serve(core, Wire::new(stream), peer, stop).await,
         false => http1::serve(core, Wire::new(stream), peer, false, stop).await,

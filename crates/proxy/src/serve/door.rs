@@ -84,6 +84,7 @@ pub(super) fn caller(peer: &Peer, number: u64, headers: &HeaderMap, conduct: &Co
         secure: said("x-forwarded-proto").map_or(peer.tls, |protocol| protocol.eq_ignore_ascii_case("https")),
         port: said("x-forwarded-port").and_then(|port| port.parse().ok()).unwrap_or(peer.port),
         server_name: peer.server_name.clone(),
+        certificate: peer.certificate.clone(),
         connection: peer.number,
         request_on_connection: number,
     }

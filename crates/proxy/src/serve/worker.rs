@@ -155,7 +155,7 @@ async fn accept(core: Rc<Core>, listener: Listener) {
 fn peer(shared: &Shared, address: SocketAddr, port: u16, tls: bool) -> Peer {
     let number = shared.counters.accepted.fetch_add(1, Relaxed) + 1;
     let address_header = crate::identity::header_value(&address.ip().to_canonical().to_string());
-    Peer { address, address_header, port, tls, server_name: None, number, early: Early::default() }
+    Peer { address, address_header, port, tls, server_name: None, certificate: None, number, early: Early::default() }
 }
 
 async fn counted(core: Rc<Core>, stream: TcpStream, peer: Peer, http2: bool, stop: watch::Receiver<bool>) {

@@ -1,0 +1,197 @@
+//! Which client certificates are believed, and whose they are: for mtls-auth and header-cert-auth.
+
+use crate::consumer_by::{self, ConsumerBy};
+use http::{HeaderName, StatusCode};
+use model::certificate::CaCertificate;
+use net::CertificateDer;
+use net::client_certificate::{Authorities, ClientCertificate, Revocation, Stated};
+use net::fetch::Fetcher;
+use proxy::Exchange;
+use proxy::answer::Answer;
+use proxy::authenticate::Refusal;
+use proxy::identity::{Credential, Identity, header_value, list_value};
+use proxy::plugin::{Fault, Place};
+use proxy::registry::Consumer;
+use quick_cache::sync::Cache;
+use schema::{Schema, Violations};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+mod revocation;
+
+/// Whether it is found out what authorities have revoked.
+#[derive(Clone, Copy, Deserialize, Schema, PartialEq)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RevocationCheck {
+    Skip,
+    #[serde(rename = "IGNORE_CA_ERROR")]
+    IgnoreCaError,
+    Strict,
+}
+
+/// What names the group of a caller.
+#[derive(Clone, Copy, Deserialize, Schema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum GroupBy {
+    Cn,
+    Dn,
+}
+
+/// What both plugins are told.
+pub struct Rules {
+    /// The identities of the authorities.
+    pub ca_certificates: Vec<String>,
+    pub consumer_by: Vec<ConsumerBy>,
+    pub skip_consumer_lookup: bool,
+    pub default_consumer: Option<String>,
+    pub authenticated_group_by: Option<GroupBy>,
+    pub revocation_check: RevocationCheck,
+    pub crls: Vec<String>,
+    pub allow_partial_chain: bool,
+    /// How long what was found out of a certificate holds.
+    pub holds_for: Duration,
+}
+
+/// Decides about certificates.
+pub struct Judge {
+    rules: Rules,
+    /// By position as in `authorities`.
+    ids: Vec<Uuid>,
+    pub known: Vec<CertificateDer<'static>>,
+    authorities: Authorities,
+    /// Lists that the configuration holds.
+    lists: Vec<net::CertificateRevocationListDer<'static>>,
+    verdicts: Cache<[u8; 32], Arc<Verdict>>,
+}
+
+struct Verdict {
+    /// What it states and which authority vouches for it, or why it is not believed.
+    outcome: Result<(Stated, Uuid), String>,
+    until: Instant,
+}
+
+pub const DISTINGUISHED_NAME: HeaderName = HeaderName::from_static("x-client-cert-dn");
+pub const ALTERNATIVE_NAMES: HeaderName = HeaderName::from_static("x-client-cert-san");
+
+/// So many certificates are remembered.
+const CERTIFICATES: usize = 10_000;
+
+impl Judge {
+    /// Finds the authorities that the rules name.
+    pub fn new(rules: Rules, place: &Place) -> Result<Judge, Violations> {
+        let mut known = Vec::new();
+        let mut ids = Vec::new();
+        for id in &rules.ca_certificates {
+            let wrong = |text: String| Violations::field("ca_certificates", text);
+            let rows = place.configuration.typed::<CaCertificate>("ca_certificates");
+            let found = rows.into_iter().find(|(row, _)| row.id.to_string() == *id);
+            let (row, authority) = found.ok_or_else(|| wrong(format!("there is no ca_certificate {id}")))?;
+            let parsed = net::certificate::parse_ca_certificate(&authority?.cert, place.now);
+            known.push(parsed.map_err(|error| wrong(error.to_string()))?.der);
+            ids.push(row.id);
+        }
+        let authorities = Authorities::new(known.clone(), rules.allow_partial_chain)
+            .map_err(|error| Violations::field("ca_certificates", error.to_string()))?;
+        let lists = rules.crls.iter().map(|pem| revocation::parse(pem.as_bytes()));
+        let lists = lists.collect::<Result<_, _>>().map_err(|error| Violations::field("crls", error))?;
+        Ok(Judge { rules, ids, known, authorities, lists, verdicts: Cache::new(CERTIFICATES) })
+    }
+
+    /// Whose certificate it is.
+    pub async fn identify(&self, exchange: &mut Exchange, shown: &ClientCertificate) -> Result<Identity, Refusal> {
+        let verdict = self.verdict(&exchange.plan.fetcher, shown).await?;
+        let (stated, authority) = verdict.outcome.as_ref().map_err(|reason| {
+            let (request_id, fingerprint) = (exchange.id.as_str(), hex(&shown.fingerprint));
+            tracing::debug!(request_id, fingerprint, "a client certificate is not believed: {reason}");
+            unproven("TLS certificate failed verification")
+        })?;
+        let mut names = stated.alternative_names.iter().chain(
+            // The common name counts where there is no other.
+            stated.common_name.iter().filter(|_| stated.alternative_names.is_empty()),
+        );
+        let identifier = header_value(&stated.subject);
+        let (consumer, identifier): (Option<Arc<Consumer>>, _) = match self.rules.skip_consumer_lookup {
+            true => (None, identifier),
+            false => {
+                let registry = exchange.registry();
+                let found = names.find_map(|name| {
+                    let credential = registry.certificate(name, *authority);
+                    let own = credential.map(|own| (own.consumer.clone(), own.identifier.clone()));
+                    own.or_else(|| {
+                        let consumer = consumer_by::find(registry, &self.rules.consumer_by, name)?;
+                        Some((consumer, identifier.clone()))
+                    })
+                });
+                let found = found.or_else(|| {
+                    let usual = registry.consumer(self.rules.default_consumer.as_deref()?)?;
+                    Some((usual.clone(), identifier.clone()))
+                });
+                let (consumer, identifier) = found.ok_or_else(|| unproven("TLS certificate failed verification"))?;
+                (Some(consumer), identifier)
+            }
+        };
+        let headers = &mut exchange.request.headers;
+        headers.insert(DISTINGUISHED_NAME, header_value(&stated.subject));
+        if !stated.alternative_names.is_empty() {
+            headers.insert(ALTERNATIVE_NAMES, list_value(&stated.alternative_names));
+        }
+        if let Some(by) = self.rules.authenticated_group_by {
+            let group = match by {
+                GroupBy::Cn => stated.common_name.clone(),
+                GroupBy::Dn => Some(stated.subject.clone()),
+            };
+            exchange.authenticated_groups = Some(group.into_iter().collect());
+        }
+        Ok(Identity { consumer, credential: Some(Credential { identifier }) })
+    }
+
+    async fn verdict(&self, fetcher: &Arc<Fetcher>, shown: &ClientCertificate) -> Result<Arc<Verdict>, Refusal> {
+        let known = self.verdicts.get(&shown.fingerprint);
+        if let Some(known) = known.filter(|known| Instant::now() < known.until) {
+            return Ok(known);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
+        let outcome = self.decide(fetcher, shown, now).await;
+        let verdict = Arc::new(Verdict { outcome, until: Instant::now() + self.rules.holds_for });
+        self.verdicts.insert(shown.fingerprint, verdict.clone());
+        Ok(verdict)
+    }
+
+    async fn decide(
+        &self,
+        fetcher: &Arc<Fetcher>,
+        shown: &ClientCertificate,
+        now: Duration,
+    ) -> Result<(Stated, Uuid), String> {
+        let mut known = Revocation { lists: self.lists.clone(), strict: false };
+        let mut position = self.authorities.verify(shown, now, &known)?;
+        // Only now: nobody else may tell the gate where to fetch something.
+        if self.rules.revocation_check != RevocationCheck::Skip {
+            known.strict = self.rules.revocation_check == RevocationCheck::Strict;
+            for url in shown.revocation_lists() {
+                match revocation::fetch(fetcher, &url).await {
+                    Ok(list) => known.lists.push(list),
+                    Err(reason) if known.strict => return Err(format!("{url}: {reason}")),
+                    Err(reason) => tracing::warn!(url, "what is revoked is not known, and nobody refused: {reason}"),
+                }
+            }
+            if known.strict || known.lists.len() > self.lists.len() {
+                position = self.authorities.verify(shown, now, &known)?;
+            }
+        }
+        let stated = shown.stated().map_err(|error| error.to_string())?;
+        let authority = *self.ids.get(position).ok_or("its authority is not known")?;
+        Ok((stated, authority))
+    }
+}
+
+/// A refusal without a challenge: there is no scheme for certificates.
+pub fn unproven(message: &'static str) -> Refusal {
+    Refusal::Unproven(Box::new(Answer::error(StatusCode::UNAUTHORIZED, message)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
