@@ -45,7 +45,7 @@ has() {
         # The headers that a C compiler needs for anything at all.
         libc) [ -e /usr/include/stdio.h ] ;;
         # Not in everybody's PATH.
-        nginx | dnsmasq) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] ;;
+        nginx | dnsmasq | slapd) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

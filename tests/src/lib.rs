@@ -8,6 +8,7 @@
 
 mod certs;
 mod curl;
+mod directory;
 mod eventually;
 mod gate;
 pub mod http2_wire;
@@ -25,6 +26,7 @@ mod wire;
 
 pub use certs::{Authority, Certificate};
 pub use curl::curl;
+pub use directory::Directory;
 pub use eventually::{DEADLINE, eventually};
 pub use gate::{Gate, GateBuilder, clean, workspace};
 pub use idp::Idp;

@@ -19,6 +19,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),
     ("sh", "dash"),
+    ("slapadd", "slapd"),
+    ("slapd", "slapd"),
 ];
 
 /// A server's program where a package puts it: `/usr/sbin` is not in everybody's PATH.

@@ -13,6 +13,8 @@ mod balancing;
 mod change;
 #[path = "all/client_certificates.rs"]
 mod client_certificates;
+#[path = "all/directories.rs"]
+mod directories;
 #[path = "all/faults.rs"]
 mod faults;
 #[path = "all/forward_auth.rs"]

@@ -20,6 +20,7 @@ const OUTSIDE: &[&str] = &["tests", "xtask"];
 /// Foreign libraries that only these crates use, so that one place knows how we use them.
 const DOORS: &[(&str, &[&str])] = &[
     ("hyper", &["net", "proxy"]),
+    ("ldap3", &["net"]),
     ("redis", &["net"]),
     ("hyper-util", &["net", "proxy"]),
     ("rustls", &["net"]),

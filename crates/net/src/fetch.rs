@@ -10,10 +10,10 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// Fetches documents. What it does goes on where the gate's own work is done, also when whoever asked has gone.
@@ -75,6 +75,17 @@ impl Fetcher {
         self.0.as_ref().ok_or(NOBODY)?.tls.verified.clone()
     }
 
+    /// Connects to a place by `deadline`, for those who speak TLS themselves.
+    pub(crate) async fn connect_plain(&self, host: &str, port: u16, deadline: Instant) -> Result<TcpStream, String> {
+        self.0.as_ref().ok_or(NOBODY)?.connect_plain(host, port, deadline).await
+    }
+
+    /// The configuration for a way of speaking TLS.
+    pub(crate) fn tls_for(&self, tls: &Tls) -> Result<Arc<ClientConfig>, String> {
+        let trust = &self.0.as_ref().ok_or(NOBODY)?.tls;
+        if tls.verify { trust.verified.clone() } else { trust.anybody.clone() }
+    }
+
     /// Connects to a place by `deadline`. The error is in words.
     pub async fn connect(
         &self,
@@ -129,7 +140,6 @@ impl Inner {
         ask(stream, request).await
     }
 
-    /// Tries each address of a name in turn.
     async fn connect(
         &self,
         host: &str,
@@ -137,32 +147,27 @@ impl Inner {
         tls: Option<&Tls>,
         deadline: Instant,
     ) -> Result<Box<dyn Stream>, String> {
-        let (places, _) = egress::look_up(&self.names, host, deadline).await.map_err(|error| error.to_string())?;
-        let mut failure = "its name has no address".to_owned();
-        for (index, place) in places.iter().enumerate() {
-            let address = (place.ip, place.port.unwrap_or(port)).into();
-            let share = egress::share(deadline, places.len() - index);
-            match self.reach(address, host, tls, share).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
-    }
-
-    async fn reach(
-        &self,
-        address: SocketAddr,
-        host: &str,
-        tls: Option<&Tls>,
-        deadline: Instant,
-    ) -> Result<Box<dyn Stream>, String> {
-        let stream = egress::connect(address, deadline).await.map_err(|error| error.to_string())?;
+        let stream = self.connect_plain(host, port, deadline).await?;
         let Some(tls) = tls else { return Ok(Box::new(stream)) };
         let config = if tls.verify { &self.tls.verified } else { &self.tls.anybody };
         let name = tls.server_name.as_deref().unwrap_or(host);
         let stream = egress::tls_connect(stream, config.clone()?, name, deadline).await;
         Ok(Box::new(stream.map_err(|error| error.to_string())?))
+    }
+
+    /// Tries each address of a name in turn.
+    async fn connect_plain(&self, host: &str, port: u16, deadline: Instant) -> Result<TcpStream, String> {
+        let (places, _) = egress::look_up(&self.names, host, deadline).await.map_err(|error| error.to_string())?;
+        let mut failure = "its name has no address".to_owned();
+        for (index, place) in places.iter().enumerate() {
+            let address = (place.ip, place.port.unwrap_or(port)).into();
+            let share = egress::share(deadline, places.len() - index);
+            match egress::connect(address, share).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failure = error.to_string(),
+            }
+        }
+        Err(failure)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod handover;
 #[cfg(test)]
 mod handshake;
 pub mod head;
+pub mod ldap;
 pub mod listen;
 pub mod mount;
 pub mod redis;

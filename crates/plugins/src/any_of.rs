@@ -35,8 +35,8 @@ pub struct Config {
 #[derive(Deserialize, Schema)]
 #[schema(depends = CONFIG)]
 struct Way {
-    /// Its name: `basic-auth`, `header-cert-auth`, `hmac-auth`, `jwt`, `key-auth`, `mtls-auth` or
-    /// `oauth2-introspection`.
+    /// Its name: `basic-auth`, `header-cert-auth`, `hmac-auth`, `jwt`, `key-auth`, `ldap-auth`,
+    /// `ldap-auth-advanced`, `mtls-auth` or `oauth2-introspection`.
     #[schema(format(authenticator))]
     name: String,
     /// Its options, as on its own page.
@@ -45,8 +45,17 @@ struct Way {
 }
 
 /// Those that may stand here.
-const AUTHENTICATORS: [&str; 7] =
-    ["basic-auth", "header-cert-auth", "hmac-auth", "jwt", "key-auth", "mtls-auth", "oauth2-introspection"];
+const AUTHENTICATORS: [&str; 9] = [
+    "basic-auth",
+    "header-cert-auth",
+    "hmac-auth",
+    "jwt",
+    "key-auth",
+    "ldap-auth",
+    "ldap-auth-advanced",
+    "mtls-auth",
+    "oauth2-introspection",
+];
 
 const CONFIG: Depends = Depends { field: "config", on: "name", record: options };
 
@@ -185,7 +194,7 @@ mod tests {
             (json!([]), r#"{"of":"length must be at least 1"}"#),
             (
                 json!([{"name": "acl"}]),
-                r#"{"of":[{"name":"expected one of: basic-auth, header-cert-auth, hmac-auth, jwt, key-auth, mtls-auth, oauth2-introspection"}]}"#,
+                r#"{"of":[{"name":"expected one of: basic-auth, header-cert-auth, hmac-auth, jwt, key-auth, ldap-auth, ldap-auth-advanced, mtls-auth, oauth2-introspection"}]}"#,
             ),
             (
                 json!([{"name": "key-auth", "config": {"colour": 1}}]),

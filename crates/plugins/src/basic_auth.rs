@@ -85,7 +85,7 @@ fn basic(exchange: &Exchange, header: &HeaderName) -> Option<String> {
 }
 
 /// User name and password; the name ends at the first colon, the password may hold more.
-fn credentials(encoded: &str) -> Option<(String, String)> {
+pub fn credentials(encoded: &str) -> Option<(String, String)> {
     let decoded = String::from_utf8(WITH_PADDING_OR_WITHOUT.decode(encoded).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
     Some((username.to_owned(), password.to_owned()))

@@ -3,6 +3,7 @@
 //! A plugin is a file with its configuration, its behaviour and its tests, and one line in [`PLUGINS`].
 
 mod acl;
+mod answers;
 mod any_of;
 mod authorize;
 mod basic_auth;
@@ -12,6 +13,7 @@ mod client_certificates;
 mod consumer_by;
 mod correlation_id;
 mod cors;
+mod directory;
 mod endpoint;
 mod formats;
 mod forward_auth;
@@ -20,6 +22,8 @@ mod hmac_auth;
 mod ip_restriction;
 mod jwt;
 mod key_auth;
+mod ldap_auth;
+mod ldap_auth_advanced;
 mod limits;
 mod mtls_auth;
 mod oauth2_introspection;
@@ -46,6 +50,8 @@ pub static PLUGINS: &[Definition] = &[
     Definition::of::<Authenticate<oauth2_introspection::Introspection>>(),
     Definition::of::<Authenticate<jwt::Jwt>>(),
     Definition::of::<Authenticate<key_auth::KeyAuth>>(),
+    Definition::of::<Authenticate<ldap_auth::LdapAuth>>(),
+    Definition::of::<Authenticate<ldap_auth_advanced::LdapAuthAdvanced>>(),
     Definition::of::<Authenticate<basic_auth::BasicAuth>>(),
     Definition::of::<Authenticate<hmac_auth::HmacAuth>>(),
     Definition::of::<forward_auth::ForwardAuth>(),

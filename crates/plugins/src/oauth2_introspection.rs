@@ -1,11 +1,11 @@
 //! Authenticates callers by tokens that say nothing themselves: their authority is asked (RFC 7662).
 
+use crate::answers::{Answers, Known, Question};
 use crate::claims::{self, Demands, headers, split};
 use crate::consumer_by::{self, ConsumerBy};
 use crate::endpoint::{Answered, Endpoint, max_age};
 use crate::jwt::bearer;
 use crate::{formats, whole_body};
-use answers::{Answers, Known, Question, Told};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -23,8 +23,6 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-mod answers;
 
 /// Authenticates callers by tokens that say nothing themselves: their authority is asked (RFC 7662).
 ///
@@ -118,8 +116,18 @@ pub struct Introspection {
     forwarded: Vec<(String, HeaderName)>,
     longest: Duration,
     config: Config,
-    answers: Answers,
+    answers: Answers<Arc<Told>>,
     rest: Rest,
+}
+
+/// What the authority said of a good token.
+struct Told {
+    claims: Arc<Object>,
+    /// Its form for services, where the authority gives one.
+    jwt: Option<String>,
+    /// Of the answer, in bytes.
+    size: usize,
+    holds_for: Duration,
 }
 
 /// How long the word of an authority holds that does not say when the token ends.
@@ -291,7 +299,8 @@ impl Introspection {
                 turn.went_well();
                 let told = Arc::new(told);
                 if !self.longest.is_zero() {
-                    self.answers.keep(question, told.clone());
+                    // Read JSON takes several times the room of its text.
+                    self.answers.keep(question, told.clone(), 4 * told.size, told.holds_for);
                 }
                 Ok(told)
             }
@@ -362,7 +371,7 @@ impl Introspection {
         let ends = jose::claims::numeric_date(&claims, "exp").map_err(|_| "its `exp` is no number".to_owned())?;
         let left = ends.map_or(WITHOUT_EXP, |ends| Duration::from_secs_f64((ends - now).clamp(0.0, 86_400.0)));
         let holds_for = self.longest.min(left).min(max_age(&head.headers).unwrap_or(self.longest));
-        Ok(Some(Told::new(Arc::new(claims), jwt, body.len(), holds_for)))
+        Ok(Some(Told { claims: Arc::new(claims), jwt, size: body.len(), holds_for }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one value that crosses the building: which plugins there are and what they may be told.
 
-use crate::{Field, Kind, Record, Reference, Set};
+use crate::{Check, Field, Kind, Record, Reference, Set};
 use serde_json::{Value, json};
 
 /// The schemas of every plugin in this build, by name.
@@ -59,7 +59,16 @@ impl PluginSchema {
         if !self.config.moved.is_empty() {
             config["shorthand_fields"] = json!(self.config.kong_moved(self.name));
         }
+        let is_within = |check: &&Check| matches!(check, Check::Within(_));
+        let (within, of_all): (Vec<&Check>, Vec<&Check>) = self.config.checks.iter().partition(is_within);
+        let stated = |checks: Vec<&Check>| -> Vec<Value> {
+            let stated = checks.into_iter().filter(|check| check.is_stated());
+            stated.map(|check| check.to_kong(self.config.prefix)).collect()
+        };
+        if !within.is_empty() {
+            config["entity_checks"] = json!(stated(within));
+        }
         fields.push(json!({ "config": config }));
-        json!({ "entity_checks": self.config.kong_checks(), "fields": fields })
+        json!({ "entity_checks": stated(of_all), "fields": fields })
     }
 }

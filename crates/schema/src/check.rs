@@ -21,6 +21,8 @@ pub enum Check {
     },
     /// The check need not hold where one of these fields of ours is set. Stated as Kong does, without them.
     Unless(&'static [&'static str], &'static Check),
+    /// A check that Kong states within the record, and not of the plugin as a whole.
+    Within(&'static Check),
     Custom(&'static Custom),
 }
 
@@ -92,6 +94,7 @@ impl Check {
                 }
             }
             Check::Unless(names, check) if names.iter().filter(set).count() == 0 => check.run(prefix, record, found),
+            Check::Within(check) => check.run("", record, found),
             Check::Custom(custom) => (custom.check)(record, &mut Found(found)),
             _ => {}
         }
@@ -107,7 +110,7 @@ impl Check {
             | Check::Distinct(names) => names.to_vec(),
             // Several conditions on one field each report, as Kong's do.
             Check::When { field, .. } => vec![field],
-            Check::Unless(_, check) => check.fields(),
+            Check::Unless(_, check) | Check::Within(check) => check.fields(),
             Check::Custom(custom) if custom.run_with_missing_fields => Vec::new(),
             Check::Custom(custom) => custom.fields.to_vec(),
         }
@@ -139,6 +142,7 @@ impl Check {
                 json!({ "conditional": conditional })
             }
             Check::Unless(_, check) => check.to_kong(prefix),
+            Check::Within(check) => check.to_kong(""),
             Check::Custom(custom) => {
                 let mut stated = json!({ "field_sources": named(custom.fields) });
                 if custom.run_with_missing_fields {

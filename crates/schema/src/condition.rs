@@ -15,6 +15,8 @@ pub enum Condition {
     Equals(&'static str),
     /// One of these words; stated as anchored patterns.
     IsAny(&'static [&'static str]),
+    True,
+    False,
     Null,
     Required,
     Empty,
@@ -38,6 +40,8 @@ impl Condition {
             }
             Condition::Is(word) | Condition::Equals(word) => holds(is(&[word]), &|| format!("invalid value: {value}")),
             Condition::IsAny(words) => holds(is(words), &|| format!("invalid value: {value}")),
+            Condition::True => holds(value == &json!(true), &|| "value must be true".to_owned()),
+            Condition::False => holds(value == &json!(false), &|| "value must be false".to_owned()),
             Condition::Null => holds(value.is_null(), &|| "value must be null".to_owned()),
             Condition::Required => holds(!value.is_null(), &|| "required field missing".to_owned()),
             Condition::Empty => {
@@ -68,6 +72,8 @@ impl Condition {
                 let patterns: Vec<String> = words.iter().map(|word| format!("^{word}$")).collect();
                 json!({ "match_any": { "patterns": patterns } })
             }
+            Condition::True => json!({ "eq": true }),
+            Condition::False => json!({ "eq": false }),
             Condition::Null => json!({ "eq": null }),
             Condition::Required => json!({ "required": true }),
             Condition::Empty => json!({ "len_eq": 0 }),

@@ -88,6 +88,7 @@ impl Check {
             Check::Unless(names, check) => {
                 Some(format!("Unless one of {} is set: {}", listed(names), check.in_words()?))
             }
+            Check::Within(check) => check.in_words(),
             Check::Custom(_) => None,
         }
     }
@@ -101,6 +102,8 @@ impl Condition {
             Condition::NotOneOf(words) => format!("{not_be} {}", any(words)),
             Condition::NoElementOneOf(words) => format!("{not_be} among {}", any(words)),
             Condition::Is(word) | Condition::Equals(word) => format!("{be} `{word}`"),
+            Condition::True => format!("{be} `true`"),
+            Condition::False => format!("{be} `false`"),
             Condition::Null => format!("{be} unset"),
             Condition::Required => format!("{be} set"),
             Condition::Empty => format!("{be} empty"),

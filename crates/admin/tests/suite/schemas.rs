@@ -9,7 +9,7 @@ use std::path::Path;
 fn every_entity_that_kong_has_a_schema_for_has_one() {
     let admin = admin(SHOP);
     let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../kong/oracle/schemas");
-    for kind in KINDS.iter() {
+    for kind in KINDS.iter().filter(|kind| kind.in_kong) {
         assert!(oracle.join(format!("{}.json", kind.name)).exists());
         let answer = get(&admin, &format!("/schemas/{}", kind.name));
         assert_eq!(answer.status.as_u16(), 200, "{}", kind.name);
