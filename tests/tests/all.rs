@@ -15,6 +15,8 @@ mod change;
 mod client_certificates;
 #[path = "all/directories.rs"]
 mod directories;
+#[path = "all/explain.rs"]
+mod explain;
 #[path = "all/faults.rs"]
 mod faults;
 #[path = "all/forward_auth.rs"]

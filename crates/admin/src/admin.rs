@@ -7,7 +7,7 @@ use crate::query::Query;
 use crate::reply::{self, Response};
 use crate::resource::{Nested, Resource};
 use crate::{Gate, Token};
-use crate::{configuration, endpoint, entity_list, entity_read, entity_write, information, schemas, tags};
+use crate::{configuration, endpoint, entity_list, entity_read, entity_write, explain, information, schemas, tags};
 use bytes::Bytes;
 use http::{Method, Request};
 use model::EntityKind;
@@ -67,6 +67,7 @@ impl<G: Gate> Admin<G> {
             Resource::EnabledPlugins => Ok(information::enabled_plugins(&call)),
             Resource::Configuration if method == Method::POST => configuration::load(&self.gate, &call),
             Resource::Configuration => Ok(configuration::export(&call)),
+            Resource::Explain => explain::explain(&self.gate, &call),
             Resource::Tags => tags::list(&call, None),
             Resource::Tag => tags::list(&call, Some(parameter(0))),
             Resource::EntitySchema => schemas::entity(parameter(0)),

@@ -1,8 +1,11 @@
 //! What the Admin API needs from the gate.
 
+use bytes::Bytes;
+use http::Request;
 use model::{Configuration, Invalid};
 use schema::{Catalog, Value};
 use serde::Serialize;
+use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -19,11 +22,21 @@ pub trait Gate {
     /// On `Err` the one before stays in force, untouched.
     fn load(&self, document: &str) -> Result<Arc<Configuration>, Invalid>;
 
+    /// What would become of a request, and why. It may take its time.
+    fn explain(&self, question: Question) -> Value;
+
     /// What the gate knows of itself.
     fn facts(&self) -> Facts;
 
     /// Now, in seconds since 1970.
     fn now(&self) -> u64;
+}
+
+/// A request that somebody asks about.
+pub struct Question {
+    pub request: Request<Bytes>,
+    /// Where it would come from.
+    pub ip: IpAddr,
 }
 
 /// What the gate knows of itself.

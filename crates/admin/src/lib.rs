@@ -18,6 +18,7 @@ mod entity_list;
 mod entity_read;
 mod entity_write;
 mod error;
+mod explain;
 mod form;
 mod gate;
 mod information;
@@ -35,7 +36,7 @@ mod token;
 mod validate;
 
 pub use admin::Admin;
-pub use gate::{Connections, Facts, Gate};
+pub use gate::{Connections, Facts, Gate, Question};
 pub use token::Token;
 
 /// The version of Kong whose Admin API this is; tools decide by it how to speak.

@@ -10,6 +10,8 @@ pub(crate) enum Resource {
     Endpoints,
     Configuration,
     EnabledPlugins,
+    /// `/debug/explain`
+    Explain,
     /// `/tags`
     Tags,
     /// `/tags/{tag}`
@@ -54,7 +56,7 @@ impl Resource {
             | Resource::EntitySchema
             | Resource::PluginSchema
             | Resource::VaultSchema => "GET, HEAD, OPTIONS",
-            Resource::ValidateEntity | Resource::Validate(_) => "OPTIONS, POST",
+            Resource::Explain | Resource::ValidateEntity | Resource::Validate(_) => "OPTIONS, POST",
             Resource::Configuration | Resource::Collection(_) | Resource::Children(_) => "GET, HEAD, OPTIONS, POST",
             Resource::Entity(_) | Resource::Child(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
             Resource::Parent(_) => "GET, HEAD, OPTIONS, PATCH, PUT",

@@ -7,14 +7,14 @@ use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::plugin::{Plugin, Verdict};
 use schema::{Check, Schema, Violations};
+use sense::Needs;
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use types::Needs;
 
 mod facts;
-mod types;
+mod sense;
 
 /// Decides by expressions over what is known of a request and its caller, such as
 /// `claims.reputation > 15 && request.method == "POST"`.
@@ -108,7 +108,7 @@ impl Expression {
     fn read(text: &str) -> Result<Expression, String> {
         let in_one_line = |error: String| error.split_whitespace().collect::<Vec<_>>().join(" ");
         let program = Program::compile(text).map_err(|error| in_one_line(format!("in `{text}`: {error}")))?;
-        let needs = types::check(program.expression()).map_err(|error| format!("in `{text}`: {error}"))?;
+        let needs = sense::check(program.expression()).map_err(|error| format!("in `{text}`: {error}"))?;
         Ok(Expression { text: text.to_owned(), program, needs: Arc::new(needs) })
     }
 

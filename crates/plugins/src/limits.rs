@@ -109,8 +109,18 @@ impl Meter {
         }
     }
 
-    /// Uses so much, if there is room for it.
+    /// Uses so much, if there is room for it. In a rehearsal it is only found out whether there is.
     pub async fn take(&self, exchange: &Exchange, who: Who, amount: u64) -> Result<Usage, Fault> {
+        if exchange.rehearsal {
+            let mut usage = self.take_for_real(exchange, who, 0).await?;
+            let exceeded = self.left(&usage, 0).any(|left| left.remaining < amount);
+            usage.exceeded = exceeded;
+            return Ok(usage);
+        }
+        self.take_for_real(exchange, who, amount).await
+    }
+
+    async fn take_for_real(&self, exchange: &Exchange, who: Who, amount: u64) -> Result<Usage, Fault> {
         let now_ms = now_ms().map_err(Fault::new)?;
         let Some(beyond) = &self.beyond else { return Ok(self.take_here(who, amount, now_ms)) };
         if let Some(ledger) = &beyond.ledger {

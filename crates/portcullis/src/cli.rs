@@ -1,6 +1,7 @@
 //! The command line: its commands and flags, and the manual that `--help` prints.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -35,6 +36,8 @@ pub enum Command {
     Start(StartFlags),
     #[command(about = "Check a configuration file without running anything", long_about = CHECK, after_long_help = CHECK_MORE)]
     Check(CheckFlags),
+    #[command(about = "Tell what would become of a request", long_about = EXPLAIN, after_long_help = EXPLAIN_MORE)]
+    Explain(ExplainFlags),
     #[command(about = "Let the running gate read its configuration file again", long_about = RELOAD, after_long_help = RELOAD_MORE)]
     Reload(RunningFlags),
     #[command(about = "Let a new process take over from the running gate", long_about = UPGRADE, after_long_help = UPGRADE_MORE)]
@@ -119,6 +122,44 @@ pub struct CheckFlags {
     pub file: PathBuf,
 }
 
+#[derive(Clone, Args)]
+pub struct ExplainFlags {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// The method of the request
+    #[arg(value_name = "METHOD")]
+    pub method: String,
+
+    /// Its URL, with scheme and host
+    #[arg(value_name = "URL")]
+    pub url: String,
+
+    /// A header; may be given several times
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+
+    /// Its body
+    #[arg(short, long, value_name = "TEXT")]
+    pub data: Option<String>,
+
+    /// Where it would come from
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub ip: IpAddr,
+
+    /// Tell it as JSON, with all that is known
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Headers, URL and body may hold secrets.
+impl fmt::Debug for ExplainFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "explain {} with {}", self.method, self.config.display())
+    }
+}
+
 #[derive(Debug, Clone, Default, Args)]
 pub struct RunningFlags {
     /// The data directory of the running gate (setting data) [default: .portcullis]
@@ -140,6 +181,17 @@ pub struct NewFlags {
     pub file: PathBuf,
 }
 
+const EXPLAIN: &str = "\
+Tells what would become of a request with a configuration: which route takes it and why the others do not, which \
+plugins run in which order and what each decides, and what the service would get. The service itself is not asked, and \
+nothing is counted; whom plugins ask (issuers, directories, Redis) is asked. Values of headers are told only where the \
+gate itself has written them. A running gate tells the same: POST /debug/explain on its Admin API.";
+
+const EXPLAIN_MORE: &str = "\
+Examples:
+  portcullis explain --config kong.yml GET http://shop.test/orders
+  portcullis explain --config kong.yml POST https://shop.test/orders -H 'apikey: k1' -d '{}' --ip 192.0.2.7 --json";
+
 const ABOUT: &str = "\
 Portcullis stands at the door of your services. It reads a configuration in Kong's language (services, \
 routes, consumers, plugins), and for each request matches a route, proves who calls, decides what they may \
@@ -149,6 +201,8 @@ const ABOUT_MORE: &str = "\
 Examples:
   portcullis new                        write kong.yml, a configuration to start from
   portcullis check kong.yml             say everything that is wrong in it
+  portcullis explain --config kong.yml GET http://shop.test/orders
+                                        say what would become of a request, and why
   portcullis start --config kong.yml    run the gate with it
   portcullis reload                     read it again, without losing a request
   portcullis upgrade                    put a new version in place, without losing a request

@@ -272,6 +272,17 @@ impl admin::Gate for Handle {
         self.0.swap_text(document).map_err(|(invalid, _)| invalid)
     }
 
+    fn explain(&self, question: admin::Question) -> Value {
+        let tls = question.request.uri().scheme_str() == Some("https");
+        let question = proxy::serve::Question { request: question.request, ip: question.ip, tls };
+        let (plan, conduct) = (self.0.shared.plan.load_full(), self.0.shared.conduct.load_full());
+        // Plugins run on one core; this thread is one for a moment.
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(proxy::serve::explain(question, plan, conduct, self.0.names.clone())),
+            Err(error) => schema::json!({ "because": error.to_string() }),
+        }
+    }
+
     fn facts(&self) -> Facts {
         let counters = &self.0.shared.counters;
         let (accepted, active) = (counters.accepted.load(Relaxed), counters.active.load(Relaxed));

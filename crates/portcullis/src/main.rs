@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Start(flags) => return run::run(&flags),
         Command::Check(flags) => return commands::check::run(&flags, &mut out),
+        Command::Explain(flags) => return commands::explain::run(&flags, &mut out),
         Command::Reload(flags) => return commands::tell::run(&flags, control::Command::Reload, &mut out),
         Command::Upgrade(flags) => return commands::tell::run(&flags, control::Command::Upgrade, &mut out),
         Command::Version => commands::version::run(&mut out).map_err(|error| error.to_string()),

@@ -107,7 +107,7 @@ fn default_certificate(settings: &Settings, data: &DataDir) -> Result<DefaultCer
 }
 
 /// `None` for whom the operating system trusts.
-fn authorities(settings: &Settings) -> Result<Option<Vec<net::CertificateDer<'static>>>, String> {
+pub fn authorities(settings: &Settings) -> Result<Option<Vec<net::CertificateDer<'static>>>, String> {
     let store = &settings.lua_ssl_trusted_certificate;
     if store.files.is_empty() {
         return Ok(None);

@@ -48,6 +48,14 @@ impl Answer {
         self
     }
 
+    /// What it says, for people: an error's text, or the body as far as it is text.
+    pub fn message(&self) -> String {
+        match self {
+            Answer::Error { message, .. } => message.to_string(),
+            Answer::Exit { body, .. } => String::from_utf8_lossy(&body[..body.len().min(500)]).into_owned(),
+        }
+    }
+
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         let (Answer::Error { headers, .. } | Answer::Exit { headers, .. }) = self;
         headers

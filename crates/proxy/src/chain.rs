@@ -2,9 +2,9 @@
 
 use crate::answer::{self, Answer};
 use crate::exchange::Exchange;
-use crate::plugin::{Running, WantedCertificate};
-use http::HeaderName;
+use crate::plugin::{Running, Verdict, WantedCertificate};
 use http::response::Parts;
+use http::{HeaderMap, HeaderName};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -114,6 +114,25 @@ impl Chain {
         Ok(Admitted(()))
     }
 
+    /// Runs the plugins that come before the service, and tells of each what it was and what it decided. `true` if all
+    /// let the request through.
+    pub(crate) async fn rehearse(
+        &self,
+        exchange: &mut Exchange,
+        mut tell: impl FnMut(&Placement, &Verdict, &Exchange, &HeaderMap),
+    ) -> bool {
+        for slot in &self.slots {
+            let Some(placement) = slot.placement(exchange).cloned() else { continue };
+            let before = exchange.request.headers.clone();
+            let verdict = placement.plugin.on_request(exchange).await;
+            tell(&placement, &verdict, exchange, &before);
+            if !matches!(verdict, Ok(ControlFlow::Continue(()))) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Runs the plugins that look at the response, also one that a plugin made.
     pub fn on_response(&self, exchange: &mut Exchange, response: &mut Parts) {
         for slot in &self.slots {
@@ -157,13 +176,18 @@ impl Slot {
 
     /// The plugin that this request meets here, if any.
     fn plugin(&self, exchange: &Exchange) -> Option<Arc<dyn Running>> {
+        self.placement(exchange).map(|placement| placement.plugin.clone())
+    }
+
+    /// The placement that this request meets here, if any.
+    fn placement(&self, exchange: &Exchange) -> Option<&Placement> {
         let own = match (&exchange.identity, self.by_consumer.is_empty()) {
             (Some(identity), false) => {
                 identity.consumer.as_ref().and_then(|consumer| self.by_consumer.get(&consumer.id))
             }
             _ => None,
         };
-        own.or(self.otherwise.as_ref()).map(|placement| placement.plugin.clone())
+        own.or(self.otherwise.as_ref())
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Exchange {
     pub conduct: Arc<Conduct>,
     /// Headers that the caller gets with its answer, whoever gives it.
     pub for_caller: Vec<(HeaderName, HeaderValue)>,
+    /// Whether somebody only wants to know what would become of the request: nothing is counted.
+    pub rehearsal: bool,
     /// What the caller gets in place of the service's answer.
     pub instead: Option<Answer>,
     /// This core's connections to services; none in tests of plugins.
@@ -117,6 +119,7 @@ impl Exchange {
             conduct,
             for_caller: Vec::new(),
             instead: None,
+            rehearsal: false,
             pool: None,
             hop: Hop::default(),
             early: Early::default(),

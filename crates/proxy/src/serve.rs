@@ -35,6 +35,7 @@ mod connection;
 mod counted;
 mod date;
 mod door;
+mod explain;
 mod frame_meter;
 mod http1;
 mod http2;
@@ -42,6 +43,7 @@ mod reply;
 mod routing;
 mod worker;
 
+pub use explain::{Question, explain};
 pub use worker::{Listener, Worker};
 
 /// What all cores share: read for each request, changed whole.

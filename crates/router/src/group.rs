@@ -70,7 +70,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    fn fits(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn fits(&self, headers: &HeaderMap) -> bool {
         headers.get_all(&self.name).iter().any(|value| self.allows(value))
     }
 
@@ -97,7 +97,7 @@ impl Conditions {
             && self.headers.iter().all(|header| header.fits(headers))
     }
 
-    fn fits_sni(&self, sni: Option<Option<&[u8]>>) -> bool {
+    pub(crate) fn fits_sni(&self, sni: Option<Option<&[u8]>>) -> bool {
         match sni {
             _ if self.snis.is_empty() => true,
             None => true,

@@ -38,6 +38,7 @@
 
 mod cell;
 mod compile;
+mod explain;
 mod fold;
 mod group;
 mod hash;
@@ -58,6 +59,7 @@ use group::Group;
 use host::HostIndex;
 use path::{Forest, Tree};
 
+pub use explain::{Judged, Misfit};
 pub use join::{join_v0, join_v1};
 pub use normalize::normalize;
 pub use query::{Match, Query};

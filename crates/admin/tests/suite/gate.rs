@@ -1,6 +1,6 @@
 //! A gate without sockets: a catalog with one plugin, and a configuration that can be replaced.
 
-use admin::{Admin, Connections, Facts, Gate, Token};
+use admin::{Admin, Connections, Facts, Gate, Question, Token};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use model::declarative::{self, Context};
@@ -57,6 +57,10 @@ impl Gate for Rig {
         let loaded = Arc::new(loaded);
         *self.configuration.lock().unwrap() = loaded.clone();
         Ok(loaded)
+    }
+
+    fn explain(&self, question: Question) -> Value {
+        json!({ "asked": question.request.uri().to_string() })
     }
 
     fn facts(&self) -> Facts {

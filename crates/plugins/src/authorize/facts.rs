@@ -1,6 +1,6 @@
 //! What is known of a request when it is decided about, by the names that expressions have for it.
 
-use super::types::Type;
+use super::sense::Type;
 use cel::Value;
 use cel::objects::{Key, Map};
 use proxy::Exchange;

@@ -50,7 +50,7 @@ pub fn run(flags: &CheckFlags, out: &mut impl Write) -> ExitCode {
 }
 
 /// What compiling needs; nothing of it is kept.
-fn workshop() -> Result<Workshop, String> {
+pub fn workshop() -> Result<Workshop, String> {
     let (certificate, key) = net::certificate::self_signed(&["localhost"]).map_err(|error| error.to_string())?;
     let certificate = net::certificate::parse(&certificate, &key).map_err(|error| error.to_string())?;
     Ok(Workshop {

@@ -1,9 +1,10 @@
 //! Which route takes a request, and what that means for it.
 
 use crate::answer::{self, Answer};
-use crate::exchange::Exchange;
+use crate::exchange::{Caller, Exchange};
 use crate::plan::{Grpc, RoutePlan};
 use http::header::{CONNECTION, LOCATION, UPGRADE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use router::Query;
 use schema::Value;
@@ -13,15 +14,7 @@ use std::sync::Arc;
 pub(super) fn find_route(exchange: &mut Exchange) -> Option<Arc<RoutePlan>> {
     let Exchange { target, request, caller, plan, .. } = exchange;
     let path = router::normalize(&target.raw_path);
-    let query = Query {
-        method: &request.method,
-        host: &target.host,
-        port: target.port.or(Some(caller.port)),
-        path: &path,
-        headers: &request.headers,
-        sni: caller.server_name.as_deref(),
-        secure: caller.secure,
-    };
+    let query = query(request, caller, &target.host, target.port, &path);
     let found = plan.router.find(&query)?;
     let route = plan.routes.get(found.rule)?.clone();
     let rest = route.strip_path.then(|| found.rest(&path));
@@ -39,6 +32,25 @@ pub(super) fn find_route(exchange: &mut Exchange) -> Option<Arc<RoutePlan>> {
         }
     }
     Some(route)
+}
+
+/// What the router is asked.
+pub(super) fn query<'a>(
+    request: &'a Parts,
+    caller: &'a Caller,
+    host: &'a str,
+    port: Option<u16>,
+    path: &'a str,
+) -> Query<'a> {
+    Query {
+        method: &request.method,
+        host,
+        port: port.or(Some(caller.port)),
+        path,
+        headers: &request.headers,
+        sni: caller.server_name.as_deref(),
+        secure: caller.secure,
+    }
 }
 
 /// A route for HTTPS alone, on plain HTTP: 426, or a redirect to the same place.
