@@ -54,7 +54,8 @@ fn misfits(group: &Group, query: &Query) -> Vec<Misfit> {
             own.port.is_none_or(|port| Some(port) == query.port)
                 && match &own.name {
                     Name::Exact(name) => **name == *host,
-                    wildcard => wildcard.covers(host),
+                    // The star stands for at least one character.
+                    Name::Tail(part) | Name::Head(part) => own.name.covers(host) && host.len() > part.len(),
                 }
         });
     let fits_path = match &group.paths {

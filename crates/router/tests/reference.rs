@@ -343,7 +343,7 @@ fn reference(rules: &[Rule], request: &Request, precedence: Precedence) -> Found
 fn check(rules: Vec<Rule>, requests: &[Request], precedence: Precedence) {
     let router = Router::with_precedence(rules.clone(), precedence).expect("valid rules");
     for request in requests {
-        let found = router.find(&Query {
+        let query = Query {
             method: &request.method,
             host: request.host,
             port: request.port,
@@ -351,7 +351,17 @@ fn check(rules: Vec<Rule>, requests: &[Request], precedence: Precedence) {
             headers: &request.headers,
             sni: request.sni,
             secure: request.secure,
-        });
+        };
+        let found = router.find(&query);
+        let fitting: Vec<usize> = router
+            .explain(&query)
+            .iter()
+            .filter(|judged| judged.misfits.is_empty())
+            .map(|judged| judged.rule)
+            .collect();
+        // What is told to people is what happens: of those that fit, one is taken.
+        assert_eq!(found.is_some(), !fitting.is_empty(), "{request:?}");
+        assert!(found.as_ref().is_none_or(|found| fitting.contains(&found.rule)), "{request:?}");
         let found = found.map(|found| (found.rule, found.matched.map(|range| range.len())));
         assert_eq!(found, reference(&rules, request, precedence), "{request:?}");
     }
