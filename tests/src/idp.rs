@@ -1,6 +1,6 @@
 //! A real identity provider: oidc-provider, in Node.js.
 
-use crate::workspace;
+use crate::{run, workspace};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -56,6 +56,19 @@ impl Idp {
     /// How often it was asked about a token.
     pub fn introspected(&self) -> usize {
         self.order("introspected").parse().unwrap()
+    }
+
+    /// Answers nobody any more, until [`Idp::resume`].
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        run(Command::new("kill").args(["-s", name, &self.child.id().to_string()])).expect_code(0);
     }
 
     /// A new signing key in place of the old one.

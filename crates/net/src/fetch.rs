@@ -54,7 +54,7 @@ pub struct Document {
     pub body: Bytes,
 }
 
-const NOBODY: &str = "this process asks nobody";
+pub(crate) const NOBODY: &str = "this process asks nobody";
 /// How long it may take, from the name to the last byte.
 const TIME: Duration = Duration::from_secs(10);
 /// How large a document may be, in bytes.

@@ -3,7 +3,9 @@
 //! Whatever a caller sends is escaped: in names by RFC 4514, in filters by RFC 4515.
 
 use crate::fetch::{Fetcher, Tls};
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, StdStream, dn_escape, ldap_escape};
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Scope, SearchEntry, StdStream, dn_escape, ldap_escape,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -24,7 +26,7 @@ pub struct Directory {
     pub searcher: Option<Searcher>,
     pub groups: Option<Groups>,
     /// How many questions may be under way at once.
-    pub turns: Semaphore,
+    pub turns: Arc<Semaphore>,
 }
 
 pub enum Encryption {
@@ -55,7 +57,28 @@ pub struct Groups {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     pub dn: String,
+    /// The user's name, always spelled alike: directories take `BOB` for `bob`.
+    pub name: String,
     pub groups: Vec<String>,
+}
+
+/// Why nothing is known of somebody.
+#[derive(Debug)]
+pub struct Trouble {
+    pub reason: String,
+    /// Whether others would fare no better.
+    pub of_everybody: bool,
+}
+
+impl Trouble {
+    fn of_everybody(reason: impl std::fmt::Display) -> Trouble {
+        Trouble { reason: reason.to_string(), of_everybody: true }
+    }
+
+    /// What a result says that is not success.
+    fn of(result: &LdapResult) -> Trouble {
+        Trouble { reason: format!("it answers {result}"), of_everybody: TROUBLE.contains(&result.rc) }
+    }
 }
 
 /// So many questions are asked at once at most: directories have few connections to give.
@@ -74,7 +97,7 @@ const TROUBLE: [u32; 8] = [
 ];
 
 impl Directory {
-    /// Whether this is the password of a user; `None` if not. The error is in words.
+    /// Whether this is the password of a user; `None` if not.
     ///
     /// An empty password is never asked about: directories take it for somebody who does not say who they are, and
     /// agree (RFC 4513 section 5.1.2).
@@ -83,37 +106,51 @@ impl Directory {
         fetcher: &Arc<Fetcher>,
         user: &str,
         password: &str,
-    ) -> Result<Option<Found>, String> {
+    ) -> Result<Option<Found>, Trouble> {
         if user.is_empty() || password.is_empty() {
             return Ok(None);
         }
-        let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
+        let late = || Trouble::of_everybody(format!("no answer within {} ms", self.timeout.as_millis()));
+        let turn = timeout(self.timeout, self.turns.clone().acquire_owned()).await.map_err(|_| late())?;
+        let turn = turn.map_err(Trouble::of_everybody)?;
         let (own, of) = (self.clone(), fetcher.clone());
         let (user, password) = (user.to_owned(), password.to_owned());
         let asked = fetcher.run(async move {
-            let late = || Err(format!("no answer within {} ms", own.timeout.as_millis()));
-            timeout(own.timeout, own.ask(&of, &user, &password)).await.unwrap_or_else(|_| late())
+            // It goes on when the one who asked has gone, and takes its turn for as long.
+            let _turn = turn;
+            timeout(own.timeout, own.ask(&of, &user, &password)).await
         });
-        asked.await.unwrap_or_else(|| Err("the directory's answer cannot be read".to_owned()))
+        match asked.await {
+            Some(Ok(found)) => found,
+            Some(Err(_)) => Err(late()),
+            None => Err(Trouble { reason: "its answer cannot be read".to_owned(), of_everybody: false }),
+        }
     }
 
-    async fn ask(&self, fetcher: &Fetcher, user: &str, password: &str) -> Result<Option<Found>, String> {
-        let mut ldap = self.connect(fetcher).await?;
+    async fn ask(&self, fetcher: &Fetcher, user: &str, password: &str) -> Result<Option<Found>, Trouble> {
+        let mut ldap = self.connect(fetcher).await.map_err(Trouble::of_everybody)?;
         let asked = self.ask_over(&mut ldap, user, password).await;
         // It would be closed anyhow; this way the other side knows.
         let _ = ldap.unbind().await;
         asked
     }
 
-    async fn ask_over(&self, ldap: &mut Ldap, user: &str, password: &str) -> Result<Option<Found>, String> {
-        let dn = match &self.searcher {
-            None => format!("{}={},{}", self.attribute, dn_escape(user), self.base),
+    async fn ask_over(&self, ldap: &mut Ldap, user: &str, password: &str) -> Result<Option<Found>, Trouble> {
+        let (dn, name) = match &self.searcher {
+            None => {
+                let name = folded(user);
+                (format!("{}={},{}", self.attribute, dn_escape(name.as_str()), self.base), name)
+            }
             Some(searcher) => {
                 self.bind_as(ldap, searcher).await?;
                 let filter = format!("({}={})", self.attribute, ldap_escape(user));
-                let mut found = search(ldap, &self.base, &filter, "1.1").await?;
+                let mut found = search(ldap, &self.base, &filter, &self.attribute).await?;
                 match (found.pop(), found.is_empty()) {
-                    (Some(entry), true) => entry.dn,
+                    (Some(entry), true) => {
+                        let own = values(&entry, &self.attribute).find(|own| folded(own) == folded(user));
+                        let name = own.map_or_else(|| folded(user), str::to_owned);
+                        (entry.dn, name)
+                    }
                     (None, _) => return Ok(None),
                     // Whose password it is must not be left to chance.
                     (Some(one), false) => {
@@ -123,10 +160,10 @@ impl Directory {
                 }
             }
         };
-        let bound = ldap.simple_bind(&dn, password).await.map_err(|error| error.to_string())?;
+        let bound = ldap.simple_bind(&dn, password).await.map_err(Trouble::of_everybody)?;
         match bound.rc {
             0 => {}
-            code if TROUBLE.contains(&code) => return Err(format!("it answers {bound}")),
+            code if TROUBLE.contains(&code) => return Err(Trouble::of(&bound)),
             _ => return Ok(None),
         }
         let groups = match &self.groups {
@@ -135,15 +172,16 @@ impl Directory {
                 if let Some(searcher) = &self.searcher {
                     self.bind_as(ldap, searcher).await?;
                 }
-                groups.of(ldap, &dn, user).await?
+                groups.of(ldap, &dn, &name).await?
             }
         };
-        Ok(Some(Found { dn, groups }))
+        Ok(Some(Found { dn, name, groups }))
     }
 
-    async fn bind_as(&self, ldap: &mut Ldap, searcher: &Searcher) -> Result<(), String> {
-        let bound = ldap.simple_bind(&searcher.dn, &searcher.password).await.map_err(|error| error.to_string())?;
-        bound.success().map(drop).map_err(|error| format!("the gate's own name and password (bind_dn): {error}"))
+    async fn bind_as(&self, ldap: &mut Ldap, searcher: &Searcher) -> Result<(), Trouble> {
+        let bound = ldap.simple_bind(&searcher.dn, &searcher.password).await.map_err(Trouble::of_everybody)?;
+        let wrong = |error| Trouble::of_everybody(format!("the gate's own name and password (bind_dn): {error}"));
+        bound.success().map(drop).map_err(wrong)
     }
 
     async fn connect(&self, fetcher: &Fetcher) -> Result<Ldap, String> {
@@ -166,25 +204,34 @@ impl Directory {
 }
 
 impl Groups {
-    async fn of(&self, ldap: &mut Ldap, dn: &str, user: &str) -> Result<Vec<String>, String> {
+    async fn of(&self, ldap: &mut Ldap, dn: &str, user: &str) -> Result<Vec<String>, Trouble> {
         if self.member.eq_ignore_ascii_case("memberOf") {
             let entries = search_at(ldap, dn, Scope::Base, "(objectClass=*)", &self.member).await?;
             let named = entries.iter().flat_map(|entry| values(entry, &self.member));
             return Ok(named.filter_map(|group| self.name_within(group)).collect());
         }
-        // Some directories list members by their whole name, some by user name (memberUid).
-        let (whole, short) = (ldap_escape(dn), ldap_escape(user));
-        let filter = format!("(|({0}={whole})({0}={short}))", self.member);
+        // One attribute lists members by their user names, all others by whole names. Never both: a user may be called as
+        // somebody else's entry is.
+        let member = if self.member.eq_ignore_ascii_case("memberUid") { user } else { dn };
+        let filter = format!("({}={})", self.member, ldap_escape(member));
         let entries = search(ldap, &self.base, &filter, &self.name).await?;
         Ok(entries.iter().flat_map(|entry| values(entry, &self.name)).map(str::to_owned).collect())
     }
 
     /// The name of a group by its whole name, if it is one of those that count.
     fn name_within(&self, dn: &str) -> Option<String> {
-        let (first, rest) = split_first(dn)?;
+        let (first, mut rest) = split_first(dn)?;
         let plain = |text: &str| text.to_ascii_lowercase().replace(", ", ",");
-        let (rest, base) = (plain(rest), plain(&self.base));
-        let within = rest == base || rest.strip_suffix(&base).is_some_and(|before| before.ends_with(','));
+        let base = plain(&self.base);
+        let within = loop {
+            if plain(rest) == base {
+                break true;
+            }
+            match split_first(rest) {
+                Some((_, above)) => rest = above,
+                None => break false,
+            }
+        };
         let (attribute, value) = first.split_once('=')?;
         (within && attribute.trim().eq_ignore_ascii_case(&self.name)).then(|| unescape(value.trim()))
     }
@@ -226,7 +273,7 @@ fn unescape(value: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-async fn search(ldap: &mut Ldap, base: &str, filter: &str, attribute: &str) -> Result<Vec<SearchEntry>, String> {
+async fn search(ldap: &mut Ldap, base: &str, filter: &str, attribute: &str) -> Result<Vec<SearchEntry>, Trouble> {
     search_at(ldap, base, Scope::Subtree, filter, attribute).await
 }
 
@@ -236,12 +283,20 @@ async fn search_at(
     scope: Scope,
     filter: &str,
     attribute: &str,
-) -> Result<Vec<SearchEntry>, String> {
-    let found = ldap.search(base, scope, filter, vec![attribute]).await.map_err(|error| error.to_string())?;
-    let (entries, _) = found.success().map_err(|error| error.to_string())?;
+) -> Result<Vec<SearchEntry>, Trouble> {
+    let found = ldap.search(base, scope, filter, vec![attribute]).await.map_err(Trouble::of_everybody)?;
+    if found.1.rc != 0 {
+        return Err(Trouble::of(&found.1));
+    }
+    let entries = found.0;
     // Referrals to other directories are not followed.
     let entries = entries.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
     Ok(entries.map(SearchEntry::construct).collect())
+}
+
+/// A name as directories compare it: without case, and with single spaces (RFC 4518 section 2).
+fn folded(name: &str) -> String {
+    name.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn values<'a>(entry: &'a SearchEntry, attribute: &str) -> impl Iterator<Item = &'a str> {
@@ -268,6 +323,7 @@ mod tests {
             ("CN=Ops, OU=Groups, DC=x", Some("Ops")),
             ("cn=a\\, b\\2b,ou=team,ou=groups,dc=x", Some("a, b+")),
             ("cn=ops,ou=evil-groups,dc=x", None),
+            ("cn=ops,ou=x\\,ou=groups,dc=x", None),
             ("cn=ops,ou=groups,dc=y", None),
             ("ou=ops,ou=groups,dc=x", None),
             // The comma belongs to the value: this is a group of somewhere else.

@@ -3,7 +3,8 @@
 //! All that is asked for is one script on one key. A Redis that fails is left alone for a moment, so that its
 //! troubles do not become the callers'.
 
-use crate::fetch::{Fetcher, Tls};
+use crate::egress;
+use crate::fetch::{Fetcher, NOBODY, Tls};
 use crate::rest::Rest;
 use crate::shared::Shared;
 use redis::aio::MultiplexedConnection;
@@ -13,7 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 mod slot;
 
@@ -91,6 +92,15 @@ struct Kept {
     number: u64,
 }
 
+/// What a node is asked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    /// It keeps something.
+    Keeper,
+    /// It knows who does.
+    Sentinel,
+}
+
 /// How often a cluster may send a question on.
 const REDIRECTIONS: usize = 5;
 
@@ -112,15 +122,34 @@ impl Redis {
     }
 
     /// Runs a script on a key. The error is in words, and logged once for each time that Redis falls ill.
+    ///
+    /// The question goes on to its end when the one who asked has gone: otherwise callers without patience would keep it
+    /// secret that Redis does not answer.
     pub async fn run(
         self: &Arc<Redis>,
+        fetcher: &Arc<Fetcher>,
+        script: &'static Script,
+        key: String,
+        arguments: Vec<i64>,
+    ) -> Result<Vec<i64>, String> {
+        if self.rest.rests() {
+            return Err("it failed a moment ago".to_owned());
+        }
+        let (own, of) = (self.clone(), fetcher.clone());
+        let asked = fetcher.run(async move { own.ask_in_time(&of, script, &key, &arguments).await }).await;
+        asked.unwrap_or_else(|| Err(NOBODY.to_owned()))
+    }
+
+    async fn ask_in_time(
+        self: Arc<Redis>,
         fetcher: &Arc<Fetcher>,
         script: &Script,
         key: &str,
         arguments: &[i64],
     ) -> Result<Vec<i64>, String> {
         let turn = self.rest.turn()?;
-        let asked = timeout(self.settings.timeout, self.ask(fetcher, script, key, arguments)).await;
+        let deadline = Instant::now() + self.settings.timeout;
+        let asked = timeout_at(deadline, self.ask(fetcher, script, key, arguments, deadline)).await;
         let late = || Err(format!("no answer within {} ms", self.settings.timeout.as_millis()));
         match asked.unwrap_or_else(|_| late()) {
             Ok(answer) => {
@@ -133,8 +162,9 @@ impl Redis {
                 if turn.failed() {
                     tracing::error!(redis = %self, "Redis cannot be asked: {reason}");
                 }
-                // Whatever stands still is not waited for again.
+                // Whatever stands still is not waited for again, and who has taken over is found out anew.
                 lock(&self.connections).clear();
+                lock(&self.slots).clear();
                 *lock(&self.master) = None;
                 Err(reason)
             }
@@ -147,15 +177,16 @@ impl Redis {
         script: &Script,
         key: &str,
         arguments: &[i64],
+        deadline: Instant,
     ) -> Result<Vec<i64>, String> {
         let slot = slot::of(key);
         let (mut redirected, mut asking, mut tried_again): (Option<Node>, bool, bool) = (None, false, false);
         for _ in 0..REDIRECTIONS {
             let node = match redirected.take() {
                 Some(node) => node,
-                None => self.node_for(fetcher, slot).await?,
+                None => self.node_for(fetcher, slot, deadline).await?,
             };
-            let mut kept = self.connection(fetcher, &node, &self.settings.login).await?;
+            let mut kept = self.connection(fetcher, &node, Role::Keeper, deadline).await?;
             let error = match invoke(&mut kept.connection, script, key, arguments, asking).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -185,7 +216,7 @@ impl Redis {
     }
 
     /// The node to ask for a slot.
-    async fn node_for(self: &Arc<Redis>, fetcher: &Arc<Fetcher>, slot: u16) -> Result<Node, String> {
+    async fn node_for(self: &Arc<Redis>, fetcher: &Arc<Fetcher>, slot: u16, deadline: Instant) -> Result<Node, String> {
         match &self.settings.topology {
             Topology::One(node) => Ok(node.clone()),
             Topology::Cluster(nodes) => {
@@ -193,26 +224,30 @@ impl Redis {
                     return Ok(known.clone());
                 }
                 let mut failure = "no node of the cluster is named".to_owned();
-                for node in nodes {
-                    match self.connection(fetcher, node, &self.settings.login).await {
+                for (index, node) in nodes.iter().enumerate() {
+                    let share = egress::share(deadline, nodes.len() - index);
+                    match self.connection(fetcher, node, Role::Keeper, share).await {
                         Ok(_) => return Ok(node.clone()),
                         Err(error) => failure = error,
                     }
                 }
                 Err(failure)
             }
-            Topology::Sentinels { nodes, master, login } => {
+            Topology::Sentinels { nodes, master, .. } => {
                 if let Some(known) = lock(&self.master).clone() {
                     return Ok(known);
                 }
                 let mut failure = "no sentinel is named".to_owned();
-                for node in nodes {
-                    match self.master_by(fetcher, node, master, login).await {
-                        Ok(found) => {
+                for (index, node) in nodes.iter().enumerate() {
+                    // One that never answers leaves time for the others.
+                    let share = egress::share(deadline, nodes.len() - index + 1);
+                    match timeout_at(share, self.master_by(fetcher, node, master, share)).await {
+                        Ok(Ok(found)) => {
                             *lock(&self.master) = Some(found.clone());
                             return Ok(found);
                         }
-                        Err(error) => failure = error,
+                        Ok(Err(error)) => failure = error,
+                        Err(_) => failure = format!("sentinel {node}: no answer in time"),
                     }
                 }
                 Err(failure)
@@ -226,9 +261,9 @@ impl Redis {
         fetcher: &Arc<Fetcher>,
         sentinel: &Node,
         master: &str,
-        login: &Login,
+        deadline: Instant,
     ) -> Result<Node, String> {
-        let mut kept = self.connection(fetcher, sentinel, login).await?;
+        let mut kept = self.connection(fetcher, sentinel, Role::Sentinel, deadline).await?;
         let asked = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).to_owned();
         let found: Result<Option<(String, u16)>, RedisError> = asked.query_async(&mut kept.connection).await;
         match found {
@@ -241,7 +276,13 @@ impl Redis {
         }
     }
 
-    async fn connection(self: &Arc<Redis>, fetcher: &Arc<Fetcher>, node: &Node, login: &Login) -> Result<Kept, String> {
+    async fn connection(
+        self: &Arc<Redis>,
+        fetcher: &Arc<Fetcher>,
+        node: &Node,
+        role: Role,
+        deadline: Instant,
+    ) -> Result<Kept, String> {
         if let Some(kept) = lock(&self.connections).get(node) {
             return Ok(kept.clone());
         }
@@ -249,10 +290,7 @@ impl Redis {
         if let Some(kept) = lock(&self.connections).get(node) {
             return Ok(kept.clone());
         }
-        // It must live where it is not ended by the end of a request.
-        let (own, to, login, of) = (self.clone(), node.clone(), login.clone(), fetcher.clone());
-        let connected = fetcher.run(async move { own.connect(&of, &to, &login).await }).await;
-        let connection = connected.unwrap_or_else(|| Err("this process asks nobody".to_owned()))?;
+        let connection = self.connect(fetcher, node, role, deadline).await?;
         let mut connections = lock(&self.connections);
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let kept = Kept { connection, number };
@@ -264,16 +302,19 @@ impl Redis {
         &self,
         fetcher: &Arc<Fetcher>,
         node: &Node,
-        login: &Login,
+        role: Role,
+        deadline: Instant,
     ) -> Result<MultiplexedConnection, String> {
-        let Settings { timeout: time, tls, database, .. } = &self.settings;
+        let Settings { topology, login, database, tls, timeout, .. } = &self.settings;
         let failed = |error: &dyn fmt::Display| format!("{node}: {error}");
-        let stream = fetcher.connect(&node.host, node.port, tls.as_ref(), Instant::now() + *time).await;
+        let stream = fetcher.connect(&node.host, node.port, tls.as_ref(), deadline).await;
         let stream = stream.map_err(|error| failed(&error))?;
+        let login = match (role, topology) {
+            (Role::Sentinel, Topology::Sentinels { login, .. }) => login,
+            _ => login,
+        };
         let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
-        if let Topology::One(_) | Topology::Sentinels { .. } = self.settings.topology
-            && *login == self.settings.login
-        {
+        if role == Role::Keeper {
             info = info.set_db(*database);
         }
         if let Some(username) = &login.username {
@@ -282,9 +323,9 @@ impl Redis {
         if let Some(password) = &login.password {
             info = info.set_password(password);
         }
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(*time));
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(*timeout));
         let opened = MultiplexedConnection::new_with_config(&info, stream, config);
-        let opened = timeout(*time, opened).await.map_err(|_| failed(&"no greeting in time"))?;
+        let opened = timeout_at(deadline, opened).await.map_err(|_| failed(&"no greeting in time"))?;
         let (connection, work) = opened.map_err(|error| failed(&error))?;
         fetcher.start(work);
         Ok(connection)
@@ -305,14 +346,19 @@ async fn invoke(
     arguments: &[i64],
     asking: bool,
 ) -> Result<Vec<i64>, RedisError> {
-    if asking {
-        redis::cmd("ASKING").query_async::<()>(connection).await?;
-    }
     let with = |name: &str, which: &str| -> Cmd {
         let mut command = redis::cmd(name);
         command.arg(which).arg(1).arg(key).arg(arguments);
         command
     };
+    if asking {
+        // Both in one message: others write on this connection, too. And with the code: a node that is only just being
+        // given a slot knows no scripts.
+        let mut both = redis::pipe();
+        both.cmd("ASKING").ignore().add_command(with("EVAL", script.code));
+        let (answer,): (Vec<i64>,) = both.query_async(connection).await?;
+        return Ok(answer);
+    }
     match with("EVALSHA", &script.hash).query_async(connection).await {
         // A Redis that has started anew knows no scripts; this teaches it.
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {

@@ -25,9 +25,19 @@ pub struct Turn<'a> {
     /// Whether it is the one that finds out.
     trial: bool,
     over: bool,
+    began: Instant,
 }
 
 impl Rest {
+    /// Whether it is left alone now.
+    pub fn rests(&self) -> bool {
+        match *self.state() {
+            State::Well => false,
+            State::Ill(until) => Instant::now() < until,
+            State::Tried => true,
+        }
+    }
+
     /// A turn to ask; or why there is none.
     pub fn turn(&self) -> Result<Turn<'_>, String> {
         let mut state = self.state();
@@ -39,7 +49,7 @@ impl Rest {
             }
             State::Ill(_) | State::Tried => return Err("it failed a moment ago".to_owned()),
         };
-        Ok(Turn { rest: self, trial, over: false })
+        Ok(Turn { rest: self, trial, over: false, began: Instant::now() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -68,10 +78,16 @@ impl Turn<'_> {
 }
 
 impl Drop for Turn<'_> {
-    /// A caller that went away has found out nothing: the next one tries.
+    /// A caller that went away has found out nothing, and the next one tries; unless it had waited long enough to know.
     fn drop(&mut self) {
-        if self.trial && !self.over {
-            *self.rest.state() = State::Ill(Instant::now());
+        if self.over {
+            return;
+        }
+        let now = Instant::now();
+        if now.saturating_duration_since(self.began) >= MOMENT {
+            *self.rest.state() = State::Ill(now + MOMENT);
+        } else if self.trial {
+            *self.rest.state() = State::Ill(now);
         }
     }
 }
@@ -91,6 +107,11 @@ mod tests {
         let trial = rest.turn().unwrap();
         assert!(rest.turn().is_err(), "somebody is finding out");
         drop(trial);
+        let mut impatient = rest.turn().unwrap();
+        impatient.began = Instant::now().checked_sub(MOMENT).unwrap();
+        drop(impatient);
+        assert!(rest.turn().is_err() && rest.rests(), "whoever waited for long has found something out");
+        *rest.state() = State::Ill(Instant::now());
         let trial = rest.turn().unwrap();
         assert!(trial.went_well());
         assert!(!rest.turn().unwrap().went_well());

@@ -36,6 +36,8 @@ pub struct Asking {
     pub names: HashSet<String>,
     /// The names of the authorities that are believed, for callers that have several certificates.
     pub authorities: Vec<DistinguishedName>,
+    /// Whether callers are not told them.
+    pub tells_nobody: bool,
 }
 
 /// TLS towards callers, ready for their connections.
@@ -58,7 +60,9 @@ struct Offers {
 impl CallerTls {
     /// The configuration for a caller, by the server name that it asks for.
     pub fn config(&self, http2: bool, server_name: Option<&str>) -> Arc<ServerConfig> {
-        let asked = |asking: &Asking| asking.everybody || server_name.is_some_and(|name| asking.names.contains(name));
+        let asked = |asking: &Asking| {
+            asking.everybody || server_name.is_some_and(|name| asking.names.contains(name.trim_end_matches('.')))
+        };
         let offers = match &self.asking {
             Some((asking, offers)) if asked(asking) => offers,
             _ => &self.plain,
@@ -149,7 +153,8 @@ impl ServerTls {
             let builder = match asking {
                 None => builder.with_no_client_auth(),
                 Some(asking) => {
-                    builder.with_client_cert_verifier(Arc::new(AnyCertificate { names: asking.authorities.clone() }))
+                    let names = if asking.tells_nobody { Vec::new() } else { asking.authorities.clone() };
+                    builder.with_client_cert_verifier(Arc::new(AnyCertificate { names }))
                 }
             };
             let mut config = builder.with_cert_resolver(Arc::clone(&certificates) as _);

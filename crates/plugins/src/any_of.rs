@@ -92,20 +92,30 @@ impl Authenticator for AnyOf {
     }
 
     fn wants_certificate(&self) -> Option<WantedCertificate> {
-        self.ways.iter().find_map(|way| way.wants_certificate())
+        WantedCertificate::all(self.ways.iter().filter_map(|way| way.wants_certificate()))
     }
 
     fn reserves(&self) -> Vec<HeaderName> {
         self.ways.iter().flat_map(|way| way.reserves()).collect()
     }
 
+    fn hide(&self, exchange: &mut Exchange) {
+        self.ways.iter().for_each(|way| way.hide(exchange));
+    }
+
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
         let before = exchange.identity.take();
         let (mut undecided, mut challenges) = (None, HeaderMap::new());
         for way in &self.ways {
+            // What one takes out and refuses may be what the next one looks for.
+            let (headers, query) = (exchange.request.headers.clone(), exchange.target.query.clone());
             match way.on_request(exchange).await.map_err(Refusal::Fault)? {
                 ControlFlow::Continue(()) => match exchange.identity.take() {
-                    Some(identity) if identity.credential.is_some() => return Ok(identity),
+                    Some(identity) if identity.credential.is_some() => {
+                        // Those that were not asked may not leave their credentials to the service either.
+                        self.ways.iter().for_each(|way| way.hide(exchange));
+                        return Ok(identity);
+                    }
                     _ => {}
                 },
                 ControlFlow::Break(answer) => match answer.parts() {
@@ -117,6 +127,7 @@ impl Authenticator for AnyOf {
                     _ => undecided = undecided.or(Some(answer)),
                 },
             }
+            (exchange.request.headers, exchange.target.query) = (headers, query);
         }
         exchange.identity = before;
         if let Some(answer) = undecided {

@@ -47,6 +47,14 @@ impl Authenticator for BasicAuth {
         }
     }
 
+    fn hide(&self, exchange: &mut Exchange) {
+        for header in [PROXY_AUTHORIZATION, AUTHORIZATION] {
+            if self.hide_credentials && basic(exchange, &header).is_some() {
+                exchange.request.headers.remove(header);
+            }
+        }
+    }
+
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
         for header in [PROXY_AUTHORIZATION, AUTHORIZATION] {
             let Some(value) = basic(exchange, &header) else { continue };

@@ -4,14 +4,14 @@ use crate::consumer_by::{self, ConsumerBy};
 use http::{HeaderName, StatusCode};
 use model::certificate::CaCertificate;
 use net::CertificateDer;
-use net::client_certificate::{Authorities, ClientCertificate, Revocation, Stated};
+use net::client_certificate::{Authorities, ClientCertificate, Stated};
 use net::fetch::Fetcher;
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::Refusal;
 use proxy::identity::{Credential, Identity, header_value, list_value};
 use proxy::plugin::{Fault, Place};
-use proxy::registry::Consumer;
+use proxy::registry::{Consumer, Named};
 use quick_cache::sync::Cache;
 use schema::{Schema, Violations};
 use serde::Deserialize;
@@ -61,9 +61,9 @@ pub struct Judge {
     ids: Vec<Uuid>,
     pub known: Vec<CertificateDer<'static>>,
     authorities: Authorities,
-    /// Lists that the configuration holds.
-    lists: Vec<net::CertificateRevocationListDer<'static>>,
-    verdicts: Cache<[u8; 32], Arc<Verdict>>,
+    /// Those that are believed are kept apart, so that nobody can drive them out with others.
+    good: Cache<[u8; 32], Arc<Verdict>>,
+    bad: Cache<[u8; 32], Arc<Verdict>>,
 }
 
 struct Verdict {
@@ -92,11 +92,11 @@ impl Judge {
             known.push(parsed.map_err(|error| wrong(error.to_string()))?.der);
             ids.push(row.id);
         }
-        let authorities = Authorities::new(known.clone(), rules.allow_partial_chain)
-            .map_err(|error| Violations::field("ca_certificates", error.to_string()))?;
         let lists = rules.crls.iter().map(|pem| revocation::parse(pem.as_bytes()));
-        let lists = lists.collect::<Result<_, _>>().map_err(|error| Violations::field("crls", error))?;
-        Ok(Judge { rules, ids, known, authorities, lists, verdicts: Cache::new(CERTIFICATES) })
+        let lists = lists.collect::<Result<Vec<_>, _>>().map_err(|error| Violations::field("crls", error))?;
+        let authorities = Authorities::new(known.clone(), rules.allow_partial_chain, lists)
+            .map_err(|error| Violations::field("ca_certificates", error))?;
+        Ok(Judge { rules, ids, known, authorities, good: Cache::new(CERTIFICATES), bad: Cache::new(CERTIFICATES) })
     }
 
     /// Whose certificate it is.
@@ -116,13 +116,14 @@ impl Judge {
             true => (None, identifier),
             false => {
                 let registry = exchange.registry();
-                let found = names.find_map(|name| {
-                    let credential = registry.certificate(name, *authority);
-                    let own = credential.map(|own| (own.consumer.clone(), own.identifier.clone()));
-                    own.or_else(|| {
+                let found = names.find_map(|name| match registry.certificate(name, *authority) {
+                    Named::By(own) => Some((own.consumer.clone(), own.identifier.clone())),
+                    // Whose name this is was said, for another authority.
+                    Named::Elsewhere => None,
+                    Named::Nowhere => {
                         let consumer = consumer_by::find(registry, &self.rules.consumer_by, name)?;
                         Some((consumer, identifier.clone()))
-                    })
+                    }
                 });
                 let found = found.or_else(|| {
                     let usual = registry.consumer(self.rules.default_consumer.as_deref()?)?;
@@ -137,7 +138,8 @@ impl Judge {
         if !stated.alternative_names.is_empty() {
             headers.insert(ALTERNATIVE_NAMES, list_value(&stated.alternative_names));
         }
-        if let Some(by) = self.rules.authenticated_group_by {
+        // A consumer has groups of its own; a name is none of them.
+        if let (Some(by), None) = (self.rules.authenticated_group_by, &consumer) {
             let group = match by {
                 GroupBy::Cn => stated.common_name.clone(),
                 GroupBy::Dn => Some(stated.subject.clone()),
@@ -148,14 +150,15 @@ impl Judge {
     }
 
     async fn verdict(&self, fetcher: &Arc<Fetcher>, shown: &ClientCertificate) -> Result<Arc<Verdict>, Refusal> {
-        let known = self.verdicts.get(&shown.fingerprint);
+        let known = self.good.get(&shown.fingerprint).or_else(|| self.bad.get(&shown.fingerprint));
         if let Some(known) = known.filter(|known| Instant::now() < known.until) {
             return Ok(known);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
         let outcome = self.decide(fetcher, shown, now).await;
+        let memory = if outcome.is_ok() { &self.good } else { &self.bad };
         let verdict = Arc::new(Verdict { outcome, until: Instant::now() + self.rules.holds_for });
-        self.verdicts.insert(shown.fingerprint, verdict.clone());
+        memory.insert(shown.fingerprint, verdict.clone());
         Ok(verdict)
     }
 
@@ -165,20 +168,25 @@ impl Judge {
         shown: &ClientCertificate,
         now: Duration,
     ) -> Result<(Stated, Uuid), String> {
-        let mut known = Revocation { lists: self.lists.clone(), strict: false };
-        let mut position = self.authorities.verify(shown, now, &known)?;
-        // Only now: nobody else may tell the gate where to fetch something.
+        let position = self.authorities.verify(shown, now)?;
+        let strict = self.rules.revocation_check == RevocationCheck::Strict;
         if self.rules.revocation_check != RevocationCheck::Skip {
-            known.strict = self.rules.revocation_check == RevocationCheck::Strict;
-            for url in shown.revocation_lists() {
-                match revocation::fetch(fetcher, &url).await {
-                    Ok(list) => known.lists.push(list),
-                    Err(reason) if known.strict => return Err(format!("{url}: {reason}")),
+            // Only now: nobody else may tell the gate where to fetch something.
+            let mut fetched = Vec::new();
+            for url in self.authorities.revocation_lists(shown) {
+                let list = revocation::fetch(fetcher, &url).await;
+                let list = list.and_then(|list| match self.authorities.understands(&list) {
+                    true => Ok(list),
+                    false => Err("this list is of a kind that cannot be used".to_owned()),
+                });
+                match list {
+                    Ok(list) => fetched.push(list),
+                    Err(reason) if strict => return Err(format!("{url}: {reason}")),
                     Err(reason) => tracing::warn!(url, "what is revoked is not known, and nobody refused: {reason}"),
                 }
             }
-            if known.strict || known.lists.len() > self.lists.len() {
-                position = self.authorities.verify(shown, now, &known)?;
+            if strict || !fetched.is_empty() {
+                self.authorities.verify_unrevoked(shown, position, now, &fetched, strict)?;
             }
         }
         let stated = shown.stated().map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@ use crate::answers::{Answers, Known, Question};
 use crate::basic_auth::credentials;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use net::ldap::{Directory, Found};
+use net::ldap::{Directory, Found, Trouble};
 use net::rest::Rest;
 use proxy::Exchange;
 use proxy::answer::Answer;
@@ -25,12 +25,6 @@ pub struct Door {
     /// What passwords are hashed with, in this process alone.
     salt: [u8; 32],
     rest: Rest,
-}
-
-/// What a user has proven to be.
-pub struct Proven {
-    pub username: String,
-    pub found: Arc<Found>,
 }
 
 impl Door {
@@ -62,7 +56,8 @@ impl Door {
         }
     }
 
-    pub async fn prove(&self, exchange: &mut Exchange) -> Result<Proven, Refusal> {
+    /// Who has proven to be somebody.
+    pub async fn prove(&self, exchange: &mut Exchange) -> Result<Arc<Found>, Refusal> {
         for header in [PROXY_AUTHORIZATION, AUTHORIZATION] {
             let value = exchange.request.headers.get(&header).and_then(|value| value.to_str().ok());
             let Some((scheme, encoded)) = value.and_then(|value| value.trim().split_once(' ')) else { continue };
@@ -75,14 +70,27 @@ impl Door {
                 exchange.request.headers.remove(header);
             }
             if let Some((username, password)) = given {
-                let found = self.found(exchange, &username, &password).await?;
-                return Ok(Proven { username, found });
+                return self.found(exchange, &username, &password).await;
             }
         }
         Err(unauthorized())
     }
 
+    /// Takes out credentials for this door, if it is told to.
+    pub fn hide(&self, exchange: &mut Exchange) {
+        for header in [PROXY_AUTHORIZATION, AUTHORIZATION] {
+            let value = exchange.request.headers.get(&header).and_then(|value| value.to_str().ok());
+            let scheme = value.and_then(|value| value.trim().split_once(' ')).map(|(scheme, _)| scheme);
+            if self.hide_credentials && scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(&self.scheme)) {
+                exchange.request.headers.remove(header);
+            }
+        }
+    }
+
     async fn found(&self, exchange: &Exchange, username: &str, password: &str) -> Result<Arc<Found>, Refusal> {
+        if username.is_empty() || password.is_empty() {
+            return Err(unauthorized());
+        }
         let question = self.question(username, password);
         let known = |known| match known {
             Known::Good(found) => Some(Ok(found)),
@@ -112,8 +120,11 @@ impl Door {
                 self.answers.keep_bad(question);
                 Err(unauthorized())
             }
-            Err(reason) => {
-                turn.failed();
+            Err(Trouble { reason, of_everybody }) => {
+                match of_everybody {
+                    true => turn.failed(),
+                    false => turn.went_well(),
+                };
                 let Directory { host, port, .. } = &*self.directory;
                 let request_id = exchange.id.as_str();
                 tracing::error!(request_id, ldap = format!("{host}:{port}"), "the directory cannot be asked: {reason}");

@@ -93,6 +93,14 @@ impl Authenticator for HmacAuth {
         }
     }
 
+    fn hide(&self, exchange: &mut Exchange) {
+        if self.config.hide_credentials
+            && let Some((place, _)) = given(&exchange.request.headers)
+        {
+            exchange.request.headers.remove(&place);
+        }
+    }
+
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
         let Some((place, signature)) = given(&exchange.request.headers) else { return Err(refused("Unauthorized")) };
         if self.config.hide_credentials {

@@ -79,6 +79,12 @@ impl Authenticator for KeyAuth {
         }
     }
 
+    fn hide(&self, exchange: &mut Exchange) {
+        if self.config.hide_credentials {
+            self.names.iter().for_each(|name| self.hide_named(exchange, name, &Fields::None));
+        }
+    }
+
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
         let key = self.take_key(exchange).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
@@ -120,7 +126,7 @@ impl KeyAuth {
                     break;
                 }
                 if self.config.hide_credentials {
-                    self.hide(exchange, name, &fields);
+                    self.hide_named(exchange, name, &fields);
                 }
                 return Ok(key);
             }
@@ -144,7 +150,7 @@ impl KeyAuth {
     }
 
     /// Takes the key out of every place where it may stand, so that the service cannot see any.
-    fn hide(&self, exchange: &mut Exchange, name: &Name, fields: &Fields) {
+    fn hide_named(&self, exchange: &mut Exchange, name: &Name, fields: &Fields) {
         exchange.request.headers.remove(&name.header);
         if let Some(arguments) = exchange.target.query.take() {
             exchange.target.query = Some(query::without(&arguments, &name.text)).filter(|left| !left.is_empty());

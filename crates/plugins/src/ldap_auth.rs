@@ -8,12 +8,14 @@ use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::{Credential, Identity, header_value};
 use schema::{Check, Condition, Schema, Violations};
 use serde::Deserialize;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Authenticates users by a directory (LDAP): whose password it takes for `ATTRIBUTE=NAME,BASE_DN`.
 ///
-/// Names are escaped (RFC 4514), so that none can mean another entry. What was found holds for `cache_ttl` seconds, what
+/// Names are escaped (RFC 4514), so that none can mean another entry, and spelled alike, since directories take `BOB` for
+/// `bob`: in lower case, with single spaces. What was found holds for `cache_ttl` seconds, what
 /// was refused for 5; no password is kept for that. While the directory cannot be asked, users get a 503.
 ///
 /// With `ldaps` or `start_tls` its certificate is always verified, for `ldap_host`, by the authorities of
@@ -97,7 +99,7 @@ impl Authenticator for LdapAuth {
             attribute: config.attribute,
             searcher: None,
             groups: None,
-            turns: Semaphore::new(AT_ONCE),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
         };
         Ok(LdapAuth { door: Door::new(directory, config.header_type, config.hide_credentials, config.cache_ttl)? })
     }
@@ -111,9 +113,13 @@ impl Authenticator for LdapAuth {
         }
     }
 
+    fn hide(&self, exchange: &mut Exchange) {
+        self.door.hide(exchange);
+    }
+
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
-        let proven = self.door.prove(exchange).await?;
-        Ok(Identity { consumer: None, credential: Some(Credential { identifier: header_value(&proven.username) }) })
+        let found = self.door.prove(exchange).await?;
+        Ok(Identity { consumer: None, credential: Some(Credential { identifier: header_value(&found.name) }) })
     }
 }
 

@@ -11,13 +11,14 @@ use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::{Credential, Identity, header_value};
 use schema::{Check, Schema, Secret, Violations};
 use serde::Deserialize;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Authenticates users by a directory (LDAP) in which they are searched, and finds their groups.
 ///
 /// With `bind_dn` the gate searches for the entry whose `attribute` is the user's name, wherever it is under `base_dn`,
 /// and then tries the password with it. Without, it is `ATTRIBUTE=NAME,BASE_DN`. Whatever callers send is escaped
-/// (RFC 4514, RFC 4515).
+/// (RFC 4514, RFC 4515). Services get the name as the directory spells it.
 ///
 /// Groups are the user's authenticated groups, for acl. What was found holds for `cache_ttl` seconds, what was refused
 /// for 5; no password is kept for that. While the directory cannot be asked, users get a 503.
@@ -129,7 +130,7 @@ impl Authenticator for LdapAuthAdvanced {
             attribute: config.attribute,
             searcher: searcher.map(|(dn, password)| Searcher { dn, password: password.reveal().to_owned() }),
             groups,
-            turns: Semaphore::new(AT_ONCE),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
         };
         Ok(LdapAuthAdvanced {
             door: Door::new(directory, config.header_type, config.hide_credentials, config.cache_ttl)?,
@@ -149,18 +150,22 @@ impl Authenticator for LdapAuthAdvanced {
         }
     }
 
+    fn hide(&self, exchange: &mut Exchange) {
+        self.door.hide(exchange);
+    }
+
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
-        let proven = self.door.prove(exchange).await?;
-        let groups = &proven.found.groups;
+        let found = self.door.prove(exchange).await?;
+        let groups = &found.groups;
         let enough = |entry: &Vec<String>| entry.iter().all(|group| groups.contains(group));
         if !self.groups_required.is_empty() && !self.groups_required.iter().any(enough) {
             return Err(forbidden());
         }
-        let consumer = consumer_by::find(exchange.registry(), &self.consumer_by, &proven.username);
+        let consumer = consumer_by::find(exchange.registry(), &self.consumer_by, &found.name);
         if consumer.is_none() && !self.consumer_optional {
             return Err(forbidden());
         }
         exchange.authenticated_groups = self.tells_groups.then(|| groups.clone());
-        Ok(Identity { consumer, credential: Some(Credential { identifier: header_value(&proven.username) }) })
+        Ok(Identity { consumer, credential: Some(Credential { identifier: header_value(&found.name) }) })
     }
 }

@@ -141,7 +141,7 @@ impl Meter {
         }
         let key = key(&beyond.prefix, &who);
         let arguments = arguments(&self.limits, self.windows, amount, Ask::IfThereIsRoom, now_ms);
-        match beyond.redis.run(&exchange.plan.fetcher, &SCRIPT, &key, &arguments).await {
+        match beyond.redis.run(&exchange.plan.fetcher, &SCRIPT, key, arguments).await {
             Ok(answer) if answer.len() == 2 * self.limits.len() + 1 => {
                 let mut counts = [(0, 0); PERIODS.len()];
                 for (count, answered) in counts.iter_mut().zip(counts_of(&answer)) {
@@ -164,7 +164,7 @@ impl Meter {
             let key = key(&beyond.prefix, &who);
             exchange.plan.fetcher.start(async move {
                 let arguments = arguments(&meter.limits, meter.windows, amount, Ask::ComeWhatMay, now_ms);
-                if redis.run(&fetcher, &SCRIPT, &key, &arguments).await.is_err() {
+                if redis.run(&fetcher, &SCRIPT, key, arguments).await.is_err() {
                     meter.counters.add(who, &meter.limits, amount, now_ms);
                 }
             });

@@ -35,12 +35,14 @@ pub struct Config {
     skip_consumer_lookup: bool,
     /// Consumer (id or username) of certificates that are believed and name nobody.
     default_consumer: Option<String>,
-    /// What of the certificate is the caller's group, for acl: its common name or its whole name.
+    /// What of the certificate is the group, for acl, of a caller without a consumer: its
+    /// common name or its whole name.
     #[schema(default = "CN")]
     authenticated_group_by: Option<GroupBy>,
     /// What happens where it cannot be found out what is revoked: nobody asks, the certificate is believed, or not.
     ///
-    /// Revocation lists are fetched from where the certificates say so (not OCSP), and are kept for a minute.
+    /// Revocation lists are fetched from where the certificate and `ca_certificates` say so (not OCSP), and are kept for a
+    /// minute. For authorities in between that callers send, give `crls`.
     #[schema(default = "IGNORE_CA_ERROR")]
     revocation_check_mode: Option<RevocationCheck>,
     /// Revocation lists themselves, as PEM.

@@ -130,6 +130,28 @@ struct Told {
     holds_for: Duration,
 }
 
+/// Why nothing is known of a token.
+struct Trouble {
+    reason: String,
+    /// Whether others would fare no better.
+    of_everybody: bool,
+}
+
+impl Trouble {
+    fn of_everybody(reason: String) -> Trouble {
+        Trouble { reason, of_everybody: true }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Trouble {
+        Trouble { reason, of_everybody: false }
+    }
+}
+
+/// The longest token that is asked about, in bytes.
+const LONGEST_TOKEN: usize = 16 * 1024;
+
 /// How long the word of an authority holds that does not say when the token ends.
 const WITHOUT_EXP: Duration = Duration::from_secs(10);
 
@@ -211,8 +233,15 @@ impl Authenticator for Introspection {
         }
     }
 
+    fn hide(&self, exchange: &mut Exchange) {
+        let carries = !bearer(&exchange.request.headers, AUTHORIZATION.as_str()).is_empty();
+        if self.config.hide_credentials && carries {
+            hide(exchange, None);
+        }
+    }
+
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
-        let token = self.token(exchange).await?;
+        let (token, form) = self.token(exchange).await?;
         let told = self.told(exchange, &token).await?;
         let claims = &told.claims;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
@@ -226,6 +255,10 @@ impl Authenticator for Introspection {
             return Err(invalid(claims::BOUND));
         }
         self.demands.check(claims)?;
+        // Only now: what is refused here may be good for somebody else. Where the service gets a JWT, it gets no token.
+        if self.config.hide_credentials || self.config.accept_jwt {
+            hide(exchange, form.as_deref());
+        }
         let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
         let named = match self.config.consumer_by.unwrap_or(By::Username) {
             By::Username => text("username"),
@@ -253,8 +286,8 @@ impl Authenticator for Introspection {
 }
 
 impl Introspection {
-    /// The one token of the request: in `Authorization`, the query, or a form.
-    async fn token(&self, exchange: &mut Exchange) -> Result<String, Refusal> {
+    /// The one token of the request: in `Authorization`, the query, or a form, which comes with it.
+    async fn token(&self, exchange: &mut Exchange) -> Result<(String, Option<String>), Refusal> {
         let mut found = bearer(&exchange.request.headers, AUTHORIZATION.as_str());
         found.extend(query::values(exchange.target.query.as_deref().unwrap_or_default(), PARAMETER));
         let form = match found.is_empty() {
@@ -271,11 +304,11 @@ impl Introspection {
         if !found.is_empty() {
             return Err(invalid("Multiple tokens provided"));
         }
-        // Where the service gets a JWT, it gets nothing else.
-        if self.config.hide_credentials || self.config.accept_jwt {
-            hide(exchange, form.as_deref());
+        // What is longer than any token would only be trouble for the authority.
+        if token.len() > LONGEST_TOKEN {
+            return Err(invalid("The access token is too long"));
         }
-        Ok(token)
+        Ok((token, form))
     }
 
     /// What the authority says of a token, or said a moment ago.
@@ -289,7 +322,8 @@ impl Introspection {
         if let Some(known) = known(self.answers.known(&question)) {
             return known;
         }
-        let _turn = self.answers.turn(question).await;
+        // Where nothing is kept, nobody gains by waiting for somebody else's answer.
+        let _turn = if self.longest.is_zero() { None } else { Some(self.answers.turn(question).await) };
         if let Some(known) = known(self.answers.known(&question)) {
             return known;
         }
@@ -309,8 +343,11 @@ impl Introspection {
                 self.answers.keep_bad(question);
                 Err(invalid("The access token is invalid or has expired"))
             }
-            Err(reason) => {
-                turn.failed();
+            Err(Trouble { reason, of_everybody }) => {
+                match of_everybody {
+                    true => turn.failed(),
+                    false => turn.went_well(),
+                };
                 let (url, request_id) = (&self.endpoint.url, exchange.id.as_str());
                 tracing::error!(request_id, %url, "tokens can neither be believed nor refused: {reason}");
                 Err(unavailable())
@@ -329,7 +366,7 @@ impl Introspection {
     }
 
     /// Asks. `None` is a token that is not good; the error within, why that is not known.
-    async fn ask(&self, exchange: &Exchange, token: &str) -> Result<Result<Option<Told>, String>, Refusal> {
+    async fn ask(&self, exchange: &Exchange, token: &str) -> Result<Result<Option<Told>, Trouble>, Refusal> {
         let mut body = format!("token={}", utf8_percent_encode(token, NON_ALPHANUMERIC));
         if let Some(hint) = &self.config.token_type_hint {
             body += &format!("&token_type_hint={}", utf8_percent_encode(hint, NON_ALPHANUMERIC));
@@ -341,16 +378,23 @@ impl Introspection {
         }
         let (target, body) = (self.endpoint.target().to_owned(), Body::Full(Bytes::from(body)));
         let asked = self.endpoint.ask(exchange, Method::POST, target, headers, body).await.map_err(Refusal::Fault)?;
-        Ok(asked.and_then(|answered| self.read(answered)))
+        Ok(asked.map_err(Trouble::of_everybody).and_then(|answered| self.read(answered)))
     }
 
-    fn read(&self, Answered { head, body }: Answered) -> Result<Option<Told>, String> {
-        let body = body?;
+    fn read(&self, Answered { head, body }: Answered) -> Result<Option<Told>, Trouble> {
+        let body = body.map_err(Trouble::of_everybody)?;
         let (claims, jwt) = match (head.status.as_u16(), is_jwt(&head.headers)) {
             (200, true) if self.config.accept_jwt => {
                 let text = std::str::from_utf8(&body).map_err(|_| "its JWT is no text".to_owned())?.trim();
                 let token = jose::Jwt::parse_jwt(text).map_err(|error| format!("its JWT cannot be read: {error}"))?;
-                (token.unverified_claims().clone(), Some(text.to_owned()))
+                let claims = token.unverified_claims().clone();
+                // RFC 9701 section 5 puts the answer into a claim of its own; some say it beside the others.
+                let said =
+                    claims.get("token_introspection").and_then(|said| said.get("active")).or(claims.get("active"));
+                if said.is_some_and(|active| *active != Value::Bool(true)) {
+                    return Ok(None);
+                }
+                (claims, Some(text.to_owned()))
             }
             (200, _) => {
                 let claims: Object =
@@ -358,14 +402,19 @@ impl Introspection {
                 match claims.get("active") {
                     Some(Value::Bool(true)) => (claims, None),
                     Some(Value::Bool(false)) => return Ok(None),
-                    _ => return Err("its answer has no `active`".to_owned()),
+                    _ => return Err("its answer has no `active`".to_owned().into()),
                 }
             }
             (204, _) if self.config.accept_jwt => return Ok(None),
             // It knows no such kind of token; oidc-provider says so of JWTs (RFC 7009 section 2.2.1).
             (400, _) if says_unsupported(&body) => return Ok(None),
-            (401 | 403, _) => return Err("it does not know the gate: correct `authorization_value`".to_owned()),
-            (status, _) => return Err(format!("it answers {status}")),
+            (401 | 403, _) => {
+                let reason = "it does not know the gate: correct `authorization_value`".to_owned();
+                return Err(Trouble::of_everybody(reason));
+            }
+            (status @ 500.., _) => return Err(Trouble::of_everybody(format!("it answers {status}"))),
+            // That may be the request's fault: it is no reason to leave the authority alone.
+            (status, _) => return Err(format!("it answers {status}").into()),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| error.to_string())?.as_secs_f64();
         let ends = jose::claims::numeric_date(&claims, "exp").map_err(|_| "its `exp` is no number".to_owned())?;

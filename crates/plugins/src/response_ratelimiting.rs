@@ -191,7 +191,8 @@ impl Plugin for ResponseRatelimiting {
         for (named, usage) in self.limits.iter().zip(&found.usages) {
             let amount = used.get(&named.name).copied().unwrap_or(0);
             for left in named.meter.left(usage, 0) {
-                over |= left.remaining == 0;
+                // What was not used is not used up, whatever is left of it.
+                over |= amount > 0 && left.remaining == 0;
                 if !self.hide_client_headers
                     && let Some((_, limit, remaining)) = named.periods.get(left.limit.period as usize)
                 {
@@ -200,8 +201,12 @@ impl Plugin for ResponseRatelimiting {
                     exchange.for_caller.push((remaining.clone(), HeaderValue::from(after)));
                 }
             }
-            if amount > 0 {
-                named.meter.note(exchange, found.who.clone(), amount);
+        }
+        if !over {
+            for named in &self.limits {
+                if let Some(amount) = used.get(&named.name).filter(|amount| **amount > 0) {
+                    named.meter.note(exchange, found.who.clone(), *amount);
+                }
             }
         }
         if over {

@@ -34,6 +34,11 @@ pub trait Authenticator: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Takes out every credential that it would look at, if it is told to.
+    fn hide(&self, exchange: &mut Exchange) {
+        let _ = exchange;
+    }
+
     /// Finds the credential and verifies it. Runs only when it has to.
     fn authenticate(&self, exchange: &mut Exchange) -> impl Future<Output = Result<Identity, Refusal>>;
 }
@@ -100,6 +105,10 @@ impl<A: Authenticator> Plugin for Authenticate<A> {
 
     fn wants_certificate(&self) -> Option<WantedCertificate> {
         self.authenticator.wants_certificate()
+    }
+
+    fn hide(&self, exchange: &mut Exchange) {
+        self.authenticator.hide(exchange);
     }
 
     fn reserves(&self) -> Vec<HeaderName> {

@@ -145,12 +145,7 @@ impl Chain {
     /// Whether any of the plugins looks at the certificate that callers show.
     pub fn wants_certificate(&self) -> Option<WantedCertificate> {
         let placed = self.slots.iter().flat_map(|slot| slot.otherwise.iter().chain(slot.by_consumer.values()));
-        let mut wanted = placed.filter_map(|placement| placement.plugin.wants_certificate());
-        let first = wanted.next()?;
-        Some(wanted.fold(first, |mut all, one| {
-            all.authorities.extend(one.authorities);
-            all
-        }))
+        WantedCertificate::all(placed.filter_map(|placement| placement.plugin.wants_certificate()))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -213,6 +208,8 @@ mod tests {
         fn wants_certificate(&self) -> Option<WantedCertificate> {
             None
         }
+
+        fn hide(&self, _: &mut Exchange) {}
 
         fn reserves(&self) -> Vec<HeaderName> {
             Vec::new()

@@ -48,6 +48,11 @@ pub trait Plugin: Sized + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Takes out every credential that it would look at, also those that it has not looked at, if it is told to.
+    fn hide(&self, exchange: &mut Exchange) {
+        let _ = exchange;
+    }
+
     /// Runs before the request goes upstream; the only hook that may wait, and may answer instead.
     ///
     /// Each core has its own runtime, so the future need not be `Send`.
@@ -76,6 +81,19 @@ pub struct Place<'a> {
 #[derive(Default)]
 pub struct WantedCertificate {
     pub authorities: Vec<CertificateDer<'static>>,
+}
+
+impl WantedCertificate {
+    /// What several want together. Where one tells callers nothing, nothing is told: they would keep back what it wants.
+    pub fn all(wanted: impl Iterator<Item = WantedCertificate>) -> Option<WantedCertificate> {
+        wanted.reduce(|mut all, one| {
+            match all.authorities.is_empty() || one.authorities.is_empty() {
+                true => all.authorities.clear(),
+                false => all.authorities.extend(one.authorities),
+            }
+            all
+        })
+    }
 }
 
 /// Go on, or answer the caller now. An `Err` never lets a request through: it becomes a 500.
@@ -134,6 +152,7 @@ impl Definition {
 pub trait Running: Send + Sync {
     fn placed(&mut self, place: &Place) -> Result<(), Violations>;
     fn wants_certificate(&self) -> Option<WantedCertificate>;
+    fn hide(&self, exchange: &mut Exchange);
     fn reserves(&self) -> Vec<HeaderName>;
     fn on_request<'a>(&'a self, exchange: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Verdict> + 'a>>;
     fn on_response(&self, exchange: &mut Exchange, response: &mut Parts);
@@ -146,6 +165,10 @@ impl<P: Plugin> Running for P {
 
     fn wants_certificate(&self) -> Option<WantedCertificate> {
         Plugin::wants_certificate(self)
+    }
+
+    fn hide(&self, exchange: &mut Exchange) {
+        Plugin::hide(self, exchange);
     }
 
     fn reserves(&self) -> Vec<HeaderName> {

@@ -70,6 +70,14 @@ pub struct CertificateCredential {
     authority: Option<Uuid>,
 }
 
+/// Whether credentials know a name in a certificate.
+pub enum Named<'a> {
+    By(&'a CertificateCredential),
+    /// Only with other authorities.
+    Elsewhere,
+    Nowhere,
+}
+
 /// A user name with the hash of its password.
 pub struct BasicCredential {
     pub consumer: Arc<Consumer>,
@@ -170,12 +178,13 @@ impl Registry {
         found.expires_at.is_none_or(|expires_at| now < expires_at).then_some(found)
     }
 
-    /// The credential of a name in a certificate that this authority vouches for: one for that authority before one for
-    /// any.
-    pub fn certificate(&self, name: &str, authority: Uuid) -> Option<&CertificateCredential> {
-        let named = self.certificates.get(name)?;
+    /// Whose a name in a certificate is that this authority vouches for: a credential for that authority counts before one
+    /// for any.
+    pub fn certificate(&self, name: &str, authority: Uuid) -> Named<'_> {
+        let Some(named) = self.certificates.get(name) else { return Named::Nowhere };
         let own = named.iter().find(|credential| credential.authority == Some(authority));
-        own.or_else(|| named.iter().find(|credential| credential.authority.is_none()))
+        let own = own.or_else(|| named.iter().find(|credential| credential.authority.is_none()));
+        own.map_or(Named::Elsewhere, Named::By)
     }
 
     /// The credential whose `key` is this value of the key claim.

@@ -216,15 +216,11 @@ impl Core {
             Content::Own(answer) => (answer.render(exchange), None),
         };
         let (mut head, mut body) = response.into_parts();
-        match exchange.route.clone() {
-            Some(route) => route.chain.on_response(exchange, &mut head),
-            None => {
-                let plan = exchange.plan.clone();
-                plan.everywhere.on_response(exchange, &mut head);
-            }
-        }
+        look_at(exchange, &mut head);
         if let Some(instead) = exchange.instead.take() {
             (head, body) = instead.render(exchange).into_parts();
+            // What plugins say of every answer is said of this one, too.
+            look_at(exchange, &mut head);
         }
         head.headers.extend(std::mem::take(&mut exchange.for_caller));
         routing::debug_headers(exchange, &mut head.headers);
@@ -236,6 +232,17 @@ impl Core {
             Box::new(Pending::new(log, entry, complete))
         });
         Answered { head, body: Counted { body, pending }, marks }
+    }
+}
+
+/// Plugins look at the head of an answer.
+fn look_at(exchange: &mut Exchange, head: &mut response::Parts) {
+    match exchange.route.clone() {
+        Some(route) => route.chain.on_response(exchange, head),
+        None => {
+            let plan = exchange.plan.clone();
+            plan.everywhere.on_response(exchange, head);
+        }
     }
 }
 

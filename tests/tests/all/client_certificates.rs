@@ -120,6 +120,33 @@ fn a_certificate_that_is_not_good_is_refused() {
     ask(&gate, &house, "/cert", Some("ann")).expect_status(200);
 }
 
+/// Where credentials say which authority a name is from, no other authority can give that name.
+#[test]
+fn a_name_belongs_to_its_authority() {
+    let (origin, house) = (Origin::start(), House::new());
+    house.run(&["root", &house.path("other"), "Other Root"]);
+    house.issue("other", "false-ann", json!({ "cn": "ann" }));
+    house.issue("root", "ann", json!({ "cn": "ann" }));
+    house.issue("root", "comma", json!({ "cn": "ann, O=Admins" }));
+    let gate = Gate::start(format!(
+        "_format_version: \"3.0\"
+ca_certificates: [{{id: {ROOT}, cert: {}}}, {{id: {OTHER}, cert: {}}}]
+services: [{{name: shop, url: '{}', routes: [{{name: cert, paths: [/cert]}}]}}]
+consumers:
+- {{username: ann, mtls_auth_credentials: [{{subject_name: ann, ca_certificate: {ROOT}}}]}}
+- {{username: usual}}
+plugins: [{{name: mtls-auth, config: {{ca_certificates: [{ROOT}, {OTHER}]}}}}]",
+        house.yaml("root"),
+        house.yaml("other"),
+        origin.url()
+    ));
+    ask(&gate, &house, "/cert", Some("ann")).expect_status(200);
+    ask(&gate, &house, "/cert", Some("false-ann")).expect_status(401);
+    let any = crate::client_certificates::gate(&origin, &house, "mtls-auth", ", default_consumer: usual").start();
+    ask(&any, &house, "/cert", Some("comma")).expect_status(200);
+    assert_eq!(origin.last().values("x-client-cert-dn"), ["CN=ann\\, O\\=Admins"]);
+}
+
 #[test]
 fn who_is_looked_for_can_be_said() {
     let (origin, house) = (Origin::start(), House::new());

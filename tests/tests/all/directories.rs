@@ -42,6 +42,13 @@ cn: Paren
 sn: P
 userPassword: paren
 
+dn: cn=Impostor,ou=people,dc=example,dc=test
+objectClass: inetOrgPerson
+uid: uid=alice,ou=people,dc=example,dc=test
+cn: Impostor
+sn: I
+userPassword: impostor
+
 dn: cn=ops,ou=groups,dc=example,dc=test
 objectClass: groupOfNames
 cn: ops
@@ -114,6 +121,11 @@ fn a_password_proves_its_user() {
             assert_eq!(origin.last().values("x-credential-identifier"), [user]);
             assert!(origin.last().values("authorization").is_empty());
         }
+        // However it is spelled, it is one user.
+        for user in ["ALICE", "alice ", " Alice"] {
+            ask(&gate, user, "s3cret").expect_status(200);
+            assert_eq!(origin.last().values("x-credential-identifier"), ["alice"], "{user:?}");
+        }
         let refused = ask(&gate, "alice", "wrong").expect_status(401);
         assert_eq!(refused.header("www-authenticate"), Some("LDAP realm=\"shop\""));
         assert!(!gate.said().contains("s3cret") && !gate.said().contains("sought-and-found"), "{}", gate.said());
@@ -182,6 +194,8 @@ fn groups_are_found_and_can_be_demanded() {
         let found = [("alice", "s3cret"), ("al*ce", "star*()\\,+\""), ("smith, \"j+r", "comma")]
             .map(|(user, password)| ask(&gate, user, password).status);
         assert_eq!(found, [alice, star, smith], "{config}: {}", gate.said());
+        // The attack: a user whose name is that of another one's entry.
+        ask(&gate, "uid=alice,ou=people,dc=example,dc=test", "impostor").expect_status(403);
     }
     let with_acl = format!("{base}}}\n- name: acl\n  config: {{always_use_authenticated_groups: true, allow: [staff]");
     let gate = gate(&origin, &authority, "ldap-auth-advanced", &with_acl);

@@ -194,6 +194,11 @@ fn an_authority_in_trouble_refuses_nobody() {
     let (service, authority) = (Origin::start(), Authority::saying(good()));
     let gate = gate(&service, &authority.url(), ", timeout: 2000");
     ask(&gate, "known").expect_status(200);
+    // One that does not like a question is asked the next one at once.
+    authority.say(413, "");
+    ask(&gate, "odd").expect_status(503);
+    authority.say(200, &good().to_string());
+    ask(&gate, "even").expect_status(200);
     for (status, body) in [(500, "{}"), (200, "<html>"), (401, "{}"), (400, "{}"), (200, "{}")] {
         authority.say(status, body);
         let refused = ask(&gate, "new").expect_status(503);
@@ -255,4 +260,15 @@ fn a_service_may_get_a_jwt_in_place_of_the_token() {
     assert_eq!(seen.values("x-consumer-username"), ["ann"]);
     authority.say(204, "");
     ask(&gate, "u").expect_status(401);
+    for inactive in [json!({ "active": false }), json!({ "token_introspection": { "active": false } })] {
+        let said = format!("{header}.{}.{}", base64url(inactive.to_string().as_bytes()), base64url(&[7; 64]));
+        authority.say(200, &said);
+        ask(&gate, &format!("v{}", inactive.to_string().len())).expect_status(401);
+    }
+    // What no authority would like to read is not sent there.
+    let asked = authority.origin.requests().len();
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let long = format!("access_token={}", "x".repeat(20_000));
+    http(gate.proxy(), "POST", "/", &form, long.as_bytes()).expect_status(401);
+    assert_eq!(authority.origin.requests().len(), asked);
 }

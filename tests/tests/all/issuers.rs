@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use tests::{Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, TempDir, eventually, http, python, run, workspace};
+use std::time::{Duration, Instant};
+use tests::{
+    Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, TempDir, Wire, eventually, http, python, run, workspace,
+};
 
 /// An identity provider: its metadata, its keys, and what makes its tokens.
 struct Provider {
@@ -257,7 +260,48 @@ services:
     ask(&gate, &idp.token("https://api.test/orders", "write")).expect_status(403);
     ask(&gate, &idp.token("https://api.test/other", "read")).expect_status(401);
     idp.rotate();
-    ask(&gate, &idp.token("https://api.test/orders", "read")).expect_status(200);
+    // A thousand who come at once with a key that nobody knows yet: one of them asks.
+    let new = idp.token("https://api.test/orders", "read");
+    let mut wires: Vec<Wire> = (0..1000).map(|_| Wire::connect(gate.proxy())).collect();
+    for wire in &mut wires {
+        wire.send(format!("GET /shop HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {new}\r\n\r\n"));
+    }
+    for wire in &mut wires {
+        wire.answer().expect_status(200);
+    }
     assert_eq!(idp.asked(), 2);
     ask(&gate, &token).expect_status(401);
+}
+
+/// How long the provider is away, in seconds. `TEST_OUTAGE_S=60` is the length that was promised.
+fn outage() -> Duration {
+    let seconds = std::env::var("TEST_OUTAGE_S").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(6))
+}
+
+#[test]
+fn a_real_provider_that_is_away_is_missed_by_nobody() {
+    let (service, idp) = (Origin::start(), Idp::start());
+    let config = format!("{{issuer: '{}', audiences: ['https://api.test'], algorithms: [ES256]}}", idp.issuer());
+    let gate = Gate::start(format!(
+        "_format_version: \"3.0\"
+services:
+- name: shop
+  url: {}
+  routes: [{{name: shop, paths: [/shop]}}]
+  plugins: [{{name: jwt, config: {{issuers: [{config}]}}}}]",
+        service.url()
+    ));
+    // Each is new to the gate when it comes.
+    let tokens: Vec<String> = (0..200).map(|_| idp.token("https://api.test", "read")).collect();
+    ask(&gate, &tokens[0]).expect_status(200);
+    idp.pause();
+    let (began, mut asked) = (Instant::now(), 0);
+    while began.elapsed() < outage() {
+        ask(&gate, &tokens[asked % tokens.len()]).expect_status(200);
+        asked += 1;
+    }
+    assert!(asked > tokens.len(), "{asked}");
+    idp.resume();
+    ask(&gate, &idp.token("https://api.test", "read")).expect_status(200);
 }

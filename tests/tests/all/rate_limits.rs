@@ -310,6 +310,32 @@ fn what_is_told_now_and_then_reaches_the_other_gate() {
     assert!(passed_there < 50, "{passed_there}");
 }
 
+/// What several gates know late they know exactly.
+#[test]
+fn nobody_is_charged_for_what_others_used_twice() {
+    let (service, redis) = (Origin::start(), Redis::start(""));
+    let config = in_redis(&redis, ", sync_rate: 0.5").replace("hour: 50", "hour: 1000");
+    let [one, two] = gates(&service, &config);
+    assert_eq!(passed(&[&one], 400, "a"), 400);
+    let left = |gate: &Gate| -> u64 {
+        let answer = http(gate.proxy(), "GET", "/", &[("X-Who", "a")], b"").expect_status(200);
+        answer.header("ratelimit-remaining").unwrap().parse().unwrap()
+    };
+    // Requests in several seconds, told together.
+    let mut asked = 0;
+    eventually(DEADLINE, || {
+        asked += 1;
+        match left(&two) {
+            left if left <= 600 => Ok(()),
+            left => Err(left.to_string()),
+        }
+    });
+    for _ in 0..20 {
+        asked += 1;
+        assert!(left(&two) >= 600 - asked - 1, "{asked}");
+    }
+}
+
 /// A service that counts: a video for each request.
 fn counting(_: &Recorded) -> Reply {
     Reply::new(200, "film").with("X-Kong-Limit", "video=1, other=7")
@@ -349,5 +375,16 @@ fn a_service_is_not_asked_for_what_is_used_up() {
     }
     let refused = ask(&gate).expect_status(429);
     assert_eq!(refused.json()["message"], "API rate limit exceeded for 'video'");
+    // What is used up is refused to those who use it.
+    let two = "{limits: {video: {hour: 1}, other: {hour: 7}, sms: {hour: 1}}}";
+    let sms = Origin::answering(|request| match request.target.as_str() {
+        "/sms" => Reply::new(200, "sms").with("X-Kong-Limit", "sms"),
+        "/free" => Reply::new(200, "free"),
+        _ => Reply::new(200, "film").with("X-Kong-Limit", "video"),
+    });
+    let gate = with(&sms, "response-ratelimiting", two).start();
+    let statuses =
+        ["/", "/", "/free", "/sms", "/sms", "/free"].map(|path| http(gate.proxy(), "GET", path, &[], b"").status);
+    assert_eq!(statuses, [200, 429, 200, 200, 429, 200]);
     assert_eq!(service.requests().len(), 2);
 }

@@ -21,9 +21,16 @@ def render(c):
         plugins = [{"name": "jwt", "config": {"claims_to_verify": ["exp"], "uri_param_names": []}}]
         key = {"secret": c.read("hs256.secret")} if c.alg == "HS256" else {"rsa_public_key": c.read(f"{c.alg.lower()}.pub.pem")}
         consumers = [{"username": "bench-consumer", "jwt_secrets": [{"key": c.iss, "algorithm": c.alg, **key}]}]
-    if s == "S5":
+    if s in ("S5", "S6"):
         plugins = [{"name": "key-auth", "config": {"key_names": ["apikey"], "key_in_query": False}}]
         consumers = [{"username": f"user-{i:05d}", "keyauth_credentials": [{"key": k}]} for i, k in enumerate(c.keys)]
+    if s == "S6":
+        # nginx and HAProxy tell callers nothing of limits, so nobody does.
+        plugins.append({"name": "rate-limiting", "config": {"second": c.limit, "policy": "local", "limit_by": "consumer",
+                                                           "hide_client_headers": True}})
+    if s == "S12":
+        plugins = [{"name": "forward-auth", "config": {"url": f"http://127.0.0.1:{c.auth}/auth",
+                                                      "upstream_headers": ["X-User"]}}]
     if c.routes:
         service["routes"] = [{"name": f"r{i}", "paths": [f"/svc{i}/"], "strip_path": False} for i in range(c.routes)]
     kong = {"_format_version": "3.0", "services": [service], "plugins": plugins, "consumers": consumers, **extra}

@@ -2,6 +2,7 @@
 
 use net::CertificateRevocationListDer;
 use net::fetch::Fetcher;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -15,7 +16,19 @@ struct Kept {
     until: Instant,
 }
 
-static KEPT: LazyLock<Cache<String, Arc<Kept>>> = LazyLock::new(|| Cache::new(1000));
+/// The memory for lists, in bytes.
+const BYTES: u64 = 64 * 1024 * 1024;
+
+static KEPT: LazyLock<Cache<String, Arc<Kept>, Size>> = LazyLock::new(|| Cache::with_weighter(100, BYTES, Size));
+
+#[derive(Clone)]
+struct Size;
+
+impl Weighter<String, Arc<Kept>> for Size {
+    fn weight(&self, url: &String, kept: &Arc<Kept>) -> u64 {
+        (url.len() + 100 + kept.list.as_ref().map_or(0, |list| list.as_ref().len())) as u64
+    }
+}
 
 /// A list by its place.
 pub async fn fetch(fetcher: &Arc<Fetcher>, url: &str) -> Result<CertificateRevocationListDer<'static>, String> {

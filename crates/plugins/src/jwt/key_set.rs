@@ -107,7 +107,11 @@ impl KeySet {
             _ => {}
         }
         let turn = self.fetching.clone().lock_owned().await;
-        // Whoever had the turn before may have fetched what is wanted.
+        // Whoever had the turn before may have fetched what is wanted, only just.
+        let now = self.good(Instant::now()).filter(|good| !good.keys.candidates(kid, algorithm).is_empty());
+        if let Some(good) = now.filter(|good| self.may_be_used(good, began)) {
+            return Ok(good.keys.clone());
+        }
         if self.tries().last.is_none_or(|last| last < began) {
             fetcher.run(self.clone().renew(fetcher.clone(), turn, known.is_some() && !listed)).await;
         }

@@ -58,7 +58,10 @@ impl Ledger {
         keeper: impl FnOnce() -> Keeper,
     ) {
         let mut entries = self.entries();
-        *entries.used.entry((who, now_ms.div_euclid(1000))).or_default() += amount;
+        let entry = (who, now_ms.div_euclid(1000));
+        if entries.used.len() < ENTRIES || entries.used.contains_key(&entry) {
+            *entries.used.entry(entry).or_default() += amount;
+        }
         if !entries.being_told {
             entries.being_told = true;
             let (ledger, own, keeper) = (self.clone(), fetcher.clone(), keeper());
@@ -74,23 +77,29 @@ impl Ledger {
     async fn tell(self: Arc<Ledger>, fetcher: Arc<Fetcher>, keeper: Keeper) {
         loop {
             tokio::time::sleep(self.every).await;
-            let due: Vec<((Who, i64), u64)> = {
+            let due: HashMap<(Who, i64), u64> = {
                 let mut entries = self.entries();
                 if entries.used.is_empty() {
                     entries.being_told = false;
                     return;
                 }
-                entries.used.drain().collect()
+                std::mem::take(&mut entries.used)
             };
+            // One caller's entries are told one after the other: each answer is held against what it was told.
+            let mut callers: HashMap<Who, Vec<(i64, u64)>> = HashMap::new();
+            for ((who, second), amount) in due {
+                callers.entry(who).or_default().push((second, amount));
+            }
+            let callers: Vec<(Who, Vec<(i64, u64)>)> = callers.into_iter().collect();
             let mut behind = false;
-            for some in due.chunks(AT_ONCE) {
-                let told = some.iter().map(|(entry, amount)| keeper.tell(&fetcher, entry, *amount));
-                for (told, (entry, amount)) in join_all(told).await.into_iter().zip(some) {
-                    if told.is_err() {
-                        behind = true;
-                        let mut entries = self.entries();
+            for some in callers.chunks(AT_ONCE) {
+                let told = some.iter().map(|(who, entries)| keeper.tell_all(&fetcher, who, entries));
+                for (untold, (who, _)) in join_all(told).await.into_iter().zip(some) {
+                    behind |= !untold.is_empty();
+                    let mut entries = self.entries();
+                    for (second, amount) in untold {
                         if entries.used.len() < ENTRIES {
-                            *entries.used.entry(entry.clone()).or_default() += amount;
+                            *entries.used.entry((who.clone(), second)).or_default() += amount;
                         }
                     }
                 }
@@ -101,12 +110,24 @@ impl Ledger {
 }
 
 impl Keeper {
-    async fn tell(&self, fetcher: &Arc<Fetcher>, (who, second): &(Who, i64), amount: u64) -> Result<(), String> {
+    /// Tells of one caller, and returns what could not be told.
+    async fn tell_all(&self, fetcher: &Arc<Fetcher>, who: &Who, entries: &[(i64, u64)]) -> Vec<(i64, u64)> {
+        let mut entries = entries.to_vec();
+        entries.sort_unstable();
+        for (index, (second, amount)) in entries.iter().enumerate() {
+            if self.tell(fetcher, who, *second, *amount).await.is_err() {
+                return entries.split_off(index);
+            }
+        }
+        Vec::new()
+    }
+
+    async fn tell(&self, fetcher: &Arc<Fetcher>, who: &Who, second: i64, amount: u64) -> Result<(), String> {
         let now_ms = second * 1000;
         let counter = self.counters.counter(who.clone());
         let before: [u64; PERIODS.len()] = counter.counts().map(|count| count.used);
         let arguments = arguments(&self.limits, Windows::Fixed, amount, Ask::ComeWhatMay, now_ms);
-        let answer = self.redis.run(fetcher, &SCRIPT, &key(&self.prefix, who), &arguments).await?;
+        let answer = self.redis.run(fetcher, &SCRIPT, key(&self.prefix, who), arguments).await?;
         let mut counts = counter.counts();
         for (limit, (used, in_the_one_before)) in self.limits.iter().zip(counts_of(&answer)) {
             let count = &mut counts[limit.period as usize];

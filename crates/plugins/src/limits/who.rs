@@ -10,11 +10,12 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Who {
     Consumer(Uuid),
-    Credential(Box<[u8]>),
+    /// What a caller sends is hashed: however long it is, it takes little memory.
+    Credential([u8; 16]),
     /// An address, or an IPv6 network of 64 bits: whoever has one address there has them all.
     Address(IpAddr),
     Service(Uuid),
-    Header(Box<[u8]>),
+    Header([u8; 16]),
     /// Everybody who asks for the one path.
     Path,
 }
@@ -41,7 +42,7 @@ impl By {
                 let service = exchange.route.as_ref().and_then(|route| route.service.as_ref());
                 service.map(|service| Who::Service(service.id))
             }
-            By::Header(name) => exchange.request.headers.get(name).map(|value| Who::Header(value.as_bytes().into())),
+            By::Header(name) => exchange.request.headers.get(name).map(|value| Who::Header(hash(value.as_bytes()))),
             By::Path(path) => (router::normalize(&exchange.target.raw_path) == path.as_str()).then_some(Who::Path),
         };
         found.unwrap_or_else(|| Who::Address(network(exchange.caller.ip)))
@@ -54,7 +55,7 @@ fn consumer(exchange: &Exchange) -> Option<Who> {
 
 fn credential(exchange: &Exchange) -> Option<Who> {
     let credential = exchange.identity.as_ref()?.credential.as_ref()?;
-    Some(Who::Credential(credential.identifier.as_bytes().into()))
+    Some(Who::Credential(hash(credential.identifier.as_bytes())))
 }
 
 fn network(address: IpAddr) -> IpAddr {
@@ -71,15 +72,20 @@ impl fmt::Display for Who {
             Who::Service(id) => write!(f, "service:{id}"),
             Who::Address(address) => write!(f, "ip:{address}"),
             Who::Path => f.write_str("path"),
-            // What a caller sends does not stand in a key, however long it is.
-            Who::Credential(text) => write!(f, "credential:{}", hex(text)),
-            Who::Header(text) => write!(f, "header:{}", hex(text)),
+            Who::Credential(hash) => write!(f, "credential:{}", hex(hash)),
+            Who::Header(hash) => write!(f, "header:{}", hex(hash)),
         }
     }
 }
 
-fn hex(text: &[u8]) -> String {
-    jose::digest::sha256(text)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+fn hash(text: &[u8]) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&jose::digest::sha256(text)[..16]);
+    short
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

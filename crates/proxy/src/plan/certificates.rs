@@ -127,8 +127,15 @@ impl Workshop {
 /// or everybody where it has none.
 pub fn ask(asking: &mut Asking, route: &Route, wanted: &WantedCertificate) {
     match route.snis.as_deref() {
-        Some(names) if !names.is_empty() => asking.names.extend(names.iter().map(|name| name.to_ascii_lowercase())),
+        Some(names) if !names.is_empty() && !names.iter().any(|name| name.contains('*')) => {
+            asking.names.extend(names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()));
+        }
+        // A wildcard may mean anybody.
         _ => asking.everybody = true,
+    }
+    // Callers keep back a certificate of whose authority they are not told: it is all names, or none.
+    if wanted.authorities.is_empty() {
+        asking.tells_nobody = true;
     }
     for name in Authorities::names(&wanted.authorities) {
         if !asking.authorities.iter().any(|known| known.as_ref() == name.as_ref()) {
