@@ -1,12 +1,13 @@
 //! Lets consumers in, or keeps them out, by the groups they belong to.
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::identity::{AUTHENTICATED_GROUPS, CONSUMER_GROUPS, list_value};
 use proxy::plugin::{Plugin, Verdict};
 use schema::{Check, Schema, Violations};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 /// Lets consumers in, or keeps them out, by the groups they belong to. It runs after authentication.
@@ -23,6 +24,11 @@ pub struct Config {
     /// Whether groups that authentication itself proved count even where a consumer is known.
     #[schema(default = false)]
     always_use_authenticated_groups: bool,
+    /// Methods for which a caller must, besides, belong to at least one of these groups, such as `POST: [editors]`.
+    ///
+    /// `HEAD` is as `GET` where it is not named itself.
+    #[schema(ours, keys(format(method)))]
+    methods: Option<BTreeMap<String, Vec<String>>>,
 }
 
 pub struct Acl {
@@ -58,7 +64,8 @@ impl Plugin for Acl {
         let among = |list: &[String]| groups.iter().any(|group| list.contains(group));
         let denied = self.config.deny.as_deref().is_some_and(among);
         let allowed = self.config.allow.as_deref().is_none_or(among);
-        if denied || !allowed {
+        let enough = self.of_method(&exchange.request.method).is_none_or(among);
+        if denied || !allowed || !enough {
             return Ok(ControlFlow::Break(refuse(StatusCode::FORBIDDEN, "You cannot consume this service")));
         }
         if !self.config.hide_groups_header {
@@ -69,6 +76,22 @@ impl Plugin for Acl {
             exchange.request.headers.insert(header, value);
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Acl {
+    /// The groups of which a caller must be a member for a method.
+    fn of_method(&self, method: &Method) -> Option<&[String]> {
+        let methods = self.config.methods.as_ref()?;
+        let like = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        methods.get(method.as_str()).or_else(|| methods.get(like)).map(Vec::as_slice)
+    }
+}
+
+fn method(text: &str) -> Result<(), String> {
+    match text.parse::<Method>().is_ok() && text == text.to_ascii_uppercase() {
+        true => Ok(()),
+        false => Err(format!("'{text}' is no method in capitals, such as GET")),
     }
 }
 
@@ -97,6 +120,16 @@ mod tests {
     async fn who_is_nobody_is_asked_to_be_somebody() {
         check("acl", json!({"allow": ["staff"]}), &[], "401 {\"message\":\"Unauthorized\"}").await;
         check("acl", json!({"deny": ["staff"]}), &[], "401 {\"message\":\"Unauthorized\"}").await;
+    }
+
+    #[tokio::test]
+    async fn methods_can_have_groups_of_their_own() {
+        let rules = |method: &str, group: &str| json!({"allow": ["gold", "staff"], "methods": {method: [group]}});
+        check_as("ann", "acl", rules("POST", "admin"), "service\nx-consumer-groups: gold, staff").await;
+        check_as("ann", "acl", rules("GET", "staff"), "service\nx-consumer-groups: gold, staff").await;
+        check_as("ann", "acl", rules("GET", "admin"), FORBIDDEN).await;
+        let odd = r#"{"methods":"'get' is no method in capitals, such as GET"}"#;
+        check("acl", rules("get", "admin"), &[], odd).await;
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! Authenticates a consumer by user name and password (RFC 7617).
 
+use crate::guessing::{BruteForceProtection, Guard};
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{alphabet, engine};
@@ -9,6 +10,7 @@ use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::{Credential, Identity};
+use proxy::plugin::Place;
 use schema::{Schema, Violations};
 use serde::Deserialize;
 
@@ -23,10 +25,14 @@ pub struct Config {
     /// The realm named in the challenge.
     #[schema(default = "service")]
     realm: String,
+    /// Protection against those who try passwords out.
+    #[schema(ours)]
+    brute_force_protection: BruteForceProtection,
 }
 
 pub struct BasicAuth {
     hide_credentials: bool,
+    guard: Guard,
 }
 
 impl Authenticator for BasicAuth {
@@ -35,7 +41,13 @@ impl Authenticator for BasicAuth {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Violations> {
-        Ok(BasicAuth { hide_credentials: config.hide_credentials })
+        let guard = Guard::new(Some(config.brute_force_protection))?;
+        Ok(BasicAuth { hide_credentials: config.hide_credentials, guard })
+    }
+
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        self.guard.placed(place);
+        Ok(())
     }
 
     fn options(config: &Config) -> Options {
@@ -63,6 +75,7 @@ impl Authenticator for BasicAuth {
                 exchange.request.headers.remove(header);
             }
             let Some((username, password)) = credentials(&value) else { continue };
+            self.guard.admit(exchange, &username).await?;
             let registry = exchange.registry();
             match registry.basic(&username, &password) {
                 Some(found) => {
@@ -71,9 +84,13 @@ impl Authenticator for BasicAuth {
                         credential: Some(Credential { identifier: found.identifier.clone() }),
                     });
                 }
-                // A second guess in the same request is one too many.
-                None if registry.has_basic(&username) => break,
-                None => {}
+                None => {
+                    self.guard.failed(exchange, &username);
+                    // A second guess in the same request is one too many.
+                    if exchange.registry().has_basic(&username) {
+                        break;
+                    }
+                }
             }
         }
         Err(Refusal::denied(Answer::error(StatusCode::UNAUTHORIZED, "Unauthorized")))

@@ -2,6 +2,7 @@
 
 use crate::answers::{Answers, Known, Question};
 use crate::basic_auth::credentials;
+use crate::guessing::Guard;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use net::ldap::{Directory, Found, Trouble};
@@ -9,6 +10,7 @@ use net::rest::Rest;
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::Refusal;
+use proxy::plugin::Place;
 use schema::Violations;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ pub struct Door {
     hide_credentials: bool,
     holds_for: Duration,
     answers: Answers<Arc<Found>>,
+    guard: Guard,
     /// What passwords are hashed with, in this process alone.
     salt: [u8; 32],
     rest: Rest,
@@ -33,6 +36,7 @@ impl Door {
         scheme: Option<String>,
         hide_credentials: bool,
         cache_ttl_s: f64,
+        guard: Guard,
     ) -> Result<Door, Violations> {
         let holds_for = Duration::try_from_secs_f64(cache_ttl_s)
             .map_err(|_| Violations::field("cache_ttl", "give a number of seconds, 0 or more"))?;
@@ -43,9 +47,14 @@ impl Door {
             hide_credentials,
             holds_for,
             answers: Answers::new(),
+            guard,
             salt: jose::digest::sha256(&two),
             rest: Rest::default(),
         })
+    }
+
+    pub fn placed(&mut self, place: &Place) {
+        self.guard.placed(place);
     }
 
     /// Kong writes `ldap` in capitals, and all else as it stands.
@@ -70,7 +79,12 @@ impl Door {
                 exchange.request.headers.remove(header);
             }
             if let Some((username, password)) = given {
-                return self.found(exchange, &username, &password).await;
+                self.guard.admit(exchange, &username).await?;
+                let found = self.found(exchange, &username, &password).await;
+                if let Err(Refusal::Denied { .. }) = &found {
+                    self.guard.failed(exchange, &username);
+                }
+                return found;
             }
         }
         Err(unauthorized())

@@ -12,8 +12,8 @@ use proxy::answer::Answer;
 use proxy::body::Body;
 use proxy::forward::{REQUEST_ID, leave_upstream_connection};
 use proxy::identity::{header_value, is_original};
-use proxy::plugin::{Plugin, Verdict};
-use schema::{Schema, Violations};
+use proxy::plugin::{Place, Plugin, Verdict};
+use schema::{Check, Schema, Violations};
 use serde::Deserialize;
 use std::ops::ControlFlow;
 
@@ -25,10 +25,17 @@ use std::ops::ControlFlow;
 /// What is asked carries the caller's headers, and `X-Forwarded-Method`, `-Proto`, `-Host`, `-Port`, `-Uri` and `-For`
 /// (as Traefik sends them), `X-Original-Method`, `-URI` and `-URL` (as is usual with nginx), but not the body.
 #[derive(Deserialize, Schema)]
+#[schema(check(Check::OnlyOneOf(&["url", "service"])))]
 pub struct Config {
     /// Where to ask, such as `http://auth.internal:4181/verify`.
     #[schema(format(formats::url))]
-    url: String,
+    url: Option<String>,
+    /// The service of this configuration to ask instead, by name or id: with its targets, its TLS and its
+    /// path.
+    service: Option<String>,
+    /// The path and query to ask `service` at, after its own path.
+    #[schema(starts_with("/"))]
+    path: Option<String>,
     /// Whether the caller's path and query follow the path of `url`, as in Envoy's ext_authz.
     #[schema(default = false)]
     append_path: bool,
@@ -53,6 +60,7 @@ pub struct Config {
 
 pub struct ForwardAuth {
     endpoint: Endpoint,
+    service: Option<String>,
     append_path: bool,
     keep_method: bool,
     request_headers: Option<Vec<HeaderName>>,
@@ -85,15 +93,32 @@ impl Plugin for ForwardAuth {
         let names = |names: Option<Vec<String>>| -> Vec<HeaderName> {
             names.into_iter().flatten().filter_map(|name| name.parse().ok()).collect()
         };
-        let endpoint = Endpoint::new(&config.url, config.timeout.unwrap_or(1000));
+        let (timeout, service) = (config.timeout.unwrap_or(1000), config.service.clone());
+        let endpoint = match (config.url, config.service, config.path) {
+            (_, Some(service), path) => {
+                Ok(Endpoint::of_service(service, path.unwrap_or_else(|| "/".to_owned()), timeout))
+            }
+            (Some(url), None, None) => Endpoint::new(&url, timeout),
+            _ => Err("a path stands in the URL itself".to_owned()),
+        };
         Ok(ForwardAuth {
             endpoint: endpoint.map_err(|error| Violations::field("url", error))?,
+            service,
             append_path: config.append_path,
             keep_method: config.keep_method,
             request_headers: config.request_headers.map(|given| names(Some(given))),
             upstream_headers: names(config.upstream_headers),
             response_headers: names(config.response_headers),
         })
+    }
+
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        match &self.service {
+            Some(name) if !place.has_service(name) => {
+                Err(Violations::field("service", format!("there is no service '{name}'")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn reserves(&self) -> Vec<HeaderName> {
@@ -159,7 +184,7 @@ impl ForwardAuth {
             headers.insert(name, value);
         }
         let target = match self.append_path {
-            true => format!("{}{original}", self.endpoint.url.path().trim_end_matches('/')),
+            true => format!("{}{original}", self.endpoint.path().trim_end_matches('/')),
             false => self.endpoint.target().to_owned(),
         };
         let method = if self.keep_method { request.method.clone() } else { Method::GET };
@@ -182,7 +207,7 @@ impl ForwardAuth {
     }
 
     fn no_answer(&self, exchange: &Exchange, reason: &str) -> Answer {
-        let url = &self.endpoint.url;
+        let url = &self.endpoint;
         tracing::warn!(request_id = exchange.id.as_str(), %url, "forward-auth has no answer, so nobody passes: {reason}");
         Answer::error(StatusCode::SERVICE_UNAVAILABLE, "The service that decides about requests gives no answer")
     }

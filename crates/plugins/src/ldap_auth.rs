@@ -1,11 +1,13 @@
 //! Authenticates users by a directory (LDAP).
 
 use crate::directory::Door;
+use crate::guessing::{BruteForceProtection, Guard};
 use net::fetch::Tls;
 use net::ldap::{AT_ONCE, Directory, Encryption};
 use proxy::Exchange;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::{Credential, Identity, header_value};
+use proxy::plugin::Place;
 use schema::{Check, Condition, Schema, Violations};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -65,6 +67,9 @@ pub struct Config {
     /// Whether its certificate is verified. **Without, anybody on the way can read passwords.**
     #[schema(ours, default = true)]
     tls_verify: Option<bool>,
+    /// Protection against those who try passwords out.
+    #[schema(ours)]
+    brute_force_protection: BruteForceProtection,
 }
 
 static ONE_TLS: Check = Check::When {
@@ -85,6 +90,7 @@ impl Authenticator for LdapAuth {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Violations> {
+        let guard = Guard::new(Some(config.brute_force_protection))?;
         let tls = Tls { server_name: None, verify: config.tls_verify.unwrap_or(true) };
         let directory = Directory {
             host: config.ldap_host,
@@ -101,7 +107,14 @@ impl Authenticator for LdapAuth {
             groups: None,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
         };
-        Ok(LdapAuth { door: Door::new(directory, config.header_type, config.hide_credentials, config.cache_ttl)? })
+        Ok(LdapAuth {
+            door: Door::new(directory, config.header_type, config.hide_credentials, config.cache_ttl, guard)?,
+        })
+    }
+
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        self.door.placed(place);
+        Ok(())
     }
 
     fn options(config: &Config) -> Options {

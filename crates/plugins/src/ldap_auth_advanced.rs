@@ -3,12 +3,14 @@
 use crate::claims::{forbidden, split};
 use crate::consumer_by::{self, ConsumerBy};
 use crate::directory::Door;
+use crate::guessing::{BruteForceProtection, Guard};
 use crate::ldap_auth::timeout;
 use net::fetch::Tls;
 use net::ldap::{AT_ONCE, Directory, Encryption, Groups, Searcher};
 use proxy::Exchange;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::{Credential, Identity, header_value};
+use proxy::plugin::Place;
 use schema::{Check, Schema, Secret, Violations};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -88,6 +90,9 @@ pub struct Config {
     header_type: Option<String>,
     /// The realm named in the challenge.
     realm: Option<String>,
+    /// Protection against those who try passwords out.
+    #[schema(ours)]
+    brute_force_protection: BruteForceProtection,
 }
 
 pub struct LdapAuthAdvanced {
@@ -104,6 +109,7 @@ impl Authenticator for LdapAuthAdvanced {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Violations> {
+        let guard = Guard::new(Some(config.brute_force_protection))?;
         if config.ldaps && config.start_tls {
             return Err(Violations::entity("'ldaps' and 'start_tls' cannot be enabled simultaneously"));
         }
@@ -133,12 +139,17 @@ impl Authenticator for LdapAuthAdvanced {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
         };
         Ok(LdapAuthAdvanced {
-            door: Door::new(directory, config.header_type, config.hide_credentials, config.cache_ttl)?,
+            door: Door::new(directory, config.header_type, config.hide_credentials, config.cache_ttl, guard)?,
             groups_required,
             tells_groups,
             consumer_by: config.consumer_by.unwrap_or_default(),
             consumer_optional: config.consumer_optional,
         })
+    }
+
+    fn placed(&mut self, place: &Place) -> Result<(), Violations> {
+        self.door.placed(place);
+        Ok(())
     }
 
     fn options(config: &Config) -> Options {

@@ -17,6 +17,7 @@ mod directory;
 mod endpoint;
 mod formats;
 mod forward_auth;
+mod guessing;
 mod header_cert_auth;
 mod hmac_auth;
 mod ip_restriction;
@@ -154,6 +155,74 @@ mod tests {
             }
             let kept = fs::read_to_string(&page).unwrap_or_default();
             assert_eq!(kept, written, "{}: run the tests once with UPDATE_DOCS=1", page.display());
+        }
+    }
+
+    /// For each plugin that proves who calls: a configuration, what is no proof for it, and what was one once.
+    fn authenticators() -> Vec<(&'static str, Value, &'static [&'static str])> {
+        let ca = json!(["11111111-0000-4000-8000-000000000001"]);
+        let (url, ldap) =
+            ("http://127.0.0.1:1/", json!({"ldap_host": "127.0.0.1", "base_dn": "dc=x", "attribute": "uid"}));
+        let header = json!({"certificate_header_name": "x-cert", "certificate_header_format": "url_encoded", "ca_certificates": ca});
+        let old_jwt = "authorization: Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhbm4taHMiLCJleHAiOjF9.SoO93Yyq-gpt6LTC9cgVbmjjsbA5TMhL4yDKQ-LpWFI";
+        let old_jwt: &'static [&'static str] = Box::leak(Box::new(["authorization: Bearer junk", old_jwt]));
+        vec![
+            (
+                "any-of",
+                json!({"of": [{"name": "key-auth"}, {"name": "basic-auth"}]}),
+                &["apikey: wrong", "apikey: old"],
+            ),
+            ("basic-auth", json!({}), &["authorization: Basic YW5uOndyb25n", "authorization: Basic !"]),
+            ("header-cert-auth", header, &["x-cert: junk", "x-cert: -----BEGIN%20CERTIFICATE-----"]),
+            (
+                "hmac-auth",
+                json!({}),
+                &[
+                    "authorization: hmac username=\"ann\", algorithm=\"hmac-sha256\", headers=\"date\", signature=\"eA==\"",
+                    "authorization: hmac",
+                ],
+            ),
+            ("jwt", json!({"claims_to_verify": ["exp"]}), old_jwt),
+            ("key-auth", json!({}), &["apikey: wrong", "apikey: old"]),
+            ("ldap-auth", ldap.clone(), &["authorization: ldap YW5uOndyb25n", "authorization: ldap !"]),
+            ("ldap-auth-advanced", ldap, &["authorization: ldap YW5uOndyb25n", "authorization: ldap YW5uOg=="]),
+            ("mtls-auth", json!({"ca_certificates": ca}), &["x-client-cert-dn: CN=ann", "ssl-client-cert: junk"]),
+            (
+                "oauth2-introspection",
+                json!({"introspection_url": url, "authorization_value": "x"}),
+                &["authorization: Bearer junk", "authorization: Basic YW5uOnBhOnNz"],
+            ),
+        ]
+    }
+
+    /// Nothing, what is wrong and what was good once prove nobody, and neither does whatever callers say of themselves.
+    #[tokio::test]
+    async fn every_authenticator_refuses_what_is_no_proof() {
+        let known = authenticators();
+        for definition in PLUGINS.iter().filter(|definition| definition.authenticates) {
+            let (name, config, wrong) = known
+                .iter()
+                .find(|(name, ..)| *name == definition.name)
+                .unwrap_or_else(|| panic!("{}: say here what is no proof for it", definition.name));
+            let forged = ["x-consumer-username: ann", "x_consumer_id: 1", "x-credential-identifier: ann"];
+            let mut tried: Vec<Vec<&str>> = vec![Vec::new(), forged.to_vec()];
+            tried.extend(wrong.iter().map(|one| vec![*one]));
+            tried.extend(wrong.iter().map(|one| [&[*one][..], &forged].concat()));
+            for request in tried {
+                let outcome = testing::outcome(None, name, config.clone(), &request).await;
+                let refused = ["401 ", "503 ", "500 "].iter().any(|status| outcome.starts_with(status));
+                assert!(refused, "{name} {request:?}: {outcome}");
+                // Whoever goes on as somebody without a proof is said to be anonymous, and nothing else.
+                let mut open = config.clone();
+                open["anonymous"] = json!("guest");
+                let outcome = testing::outcome(None, name, open, &request).await;
+                let guest = outcome.contains("x-anonymous-consumer: true") && !outcome.contains("ann\nx-c");
+                let undecided = outcome.starts_with("503 ") || outcome.starts_with("500 ");
+                assert!(
+                    undecided || guest && outcome.contains("x-consumer-username: guest"),
+                    "{name} {request:?}: {outcome}"
+                );
+            }
         }
     }
 

@@ -348,7 +348,7 @@ impl Introspection {
                     true => turn.failed(),
                     false => turn.went_well(),
                 };
-                let (url, request_id) = (&self.endpoint.url, exchange.id.as_str());
+                let (url, request_id) = (&self.endpoint, exchange.id.as_str());
                 tracing::error!(request_id, %url, "tokens can neither be believed nor refused: {reason}");
                 Err(unavailable())
             }

@@ -211,8 +211,8 @@ impl Plugin for ResponseRatelimiting {
         }
         if over {
             let (body, headers) = (bytes::Bytes::new(), HeaderMap::new());
-            exchange.instead =
-                Some(Answer::Exit { status: StatusCode::TOO_MANY_REQUESTS, body, content_type: None, headers });
+            let answer = Answer::Exit { status: StatusCode::TOO_MANY_REQUESTS, body, content_type: None, headers };
+            exchange.instead = Some(Box::new(answer));
         }
     }
 }

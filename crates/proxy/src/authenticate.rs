@@ -88,6 +88,7 @@ impl<A: Authenticator> Plugin for Authenticate<A> {
     const NAME: &'static str = A::NAME;
     const PRIORITY: i32 = A::PRIORITY;
     const ON_CONSUMER: bool = false;
+    const AUTHENTICATES: bool = true;
     type Config = A::Config;
 
     fn new(config: A::Config) -> Result<Self, Violations> {

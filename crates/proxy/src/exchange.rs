@@ -44,7 +44,7 @@ pub struct Exchange {
     /// Whether somebody only wants to know what would become of the request: nothing is counted.
     pub rehearsal: bool,
     /// What the caller gets in place of the service's answer.
-    pub instead: Option<Answer>,
+    pub instead: Option<Box<Answer>>,
     /// This core's connections to services; none in tests of plugins.
     pub(crate) pool: Option<Rc<Pool>>,
     /// What the request asked of its own connection.

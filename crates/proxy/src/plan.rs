@@ -3,6 +3,7 @@
 use crate::balancer::{Address, Balancer};
 use crate::chain::{Chain, Placement, Placements, Scope};
 use crate::destination::Destination;
+use crate::exchange::Exchange;
 use crate::plugin::{Definition, Place};
 use crate::registry::{Registry, Unusable};
 use http::HeaderName;
@@ -33,6 +34,8 @@ pub struct Plan {
     /// The plugins that are everywhere: they see the answer to a request that no route takes.
     pub everywhere: Chain,
     pub registry: Registry,
+    /// Services by their names and by their identities, for plugins that ask one.
+    pub services: HashMap<String, Arc<ServicePlan>>,
     /// The headers in which plugins tell services something: no caller may set them, on any route.
     pub reserved: Arc<[HeaderName]>,
     /// For what plugins must ask others, such as the keys of an issuer.
@@ -80,6 +83,16 @@ pub struct ServicePlan {
 pub enum Origin {
     Direct(Destination),
     Balanced(Balancer),
+}
+
+impl ServicePlan {
+    /// Where a request of this exchange goes; nothing where there is no target.
+    pub fn destination(&self, exchange: &Exchange) -> Option<Destination> {
+        match &self.origin {
+            Origin::Direct(destination) => Some(destination.clone()),
+            Origin::Balanced(balancer) => Some(balancer.choose(exchange, &[])?.target.destination.clone()),
+        }
+    }
 }
 
 impl Origin {
@@ -149,6 +162,7 @@ impl Workshop {
             routes: compiled,
             everywhere: Chain::select(&placements, None, None),
             registry,
+            services: by_name(&services),
             reserved: placements.reserved().into(),
             fetcher: self.fetcher.clone(),
             caller_tls,
@@ -276,6 +290,12 @@ impl Upstreams {
                 .collect(),
         )
     }
+}
+
+fn by_name(services: &HashMap<Uuid, Option<Arc<ServicePlan>>>) -> HashMap<String, Arc<ServicePlan>> {
+    let services = services.values().flatten();
+    let named = services.clone().filter_map(|service| Some((service.name.clone()?, service.clone())));
+    named.chain(services.map(|service| (service.id.to_string(), service.clone()))).collect()
 }
 
 fn route_plan(route: &Route, service: Option<Arc<ServicePlan>>, placements: &Placements) -> RoutePlan {

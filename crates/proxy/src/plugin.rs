@@ -24,6 +24,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     const PRIORITY: i32;
     /// Whether it may be placed on a consumer; what finds the consumer out may not.
     const ON_CONSUMER: bool = true;
+    /// Whether it proves who calls.
+    const AUTHENTICATES: bool = false;
     /// Whether Kong's works on routes that are not of HTTP, too: then a file may say so.
     const STREAM_TOO: bool = false;
     type Config: Schema;
@@ -77,6 +79,13 @@ pub struct Place<'a> {
     pub now: i64,
 }
 
+impl Place<'_> {
+    /// Whether the configuration has a service with this name or identity.
+    pub fn has_service(&self, name: &str) -> bool {
+        model::entity::kind("services").and_then(|kind| self.configuration.find(kind, name)).is_some()
+    }
+}
+
 /// What callers are told when they are asked for a certificate: the authorities that are believed, or nothing.
 #[derive(Default)]
 pub struct WantedCertificate {
@@ -119,6 +128,7 @@ impl fmt::Display for Fault {
 pub struct Definition {
     pub name: &'static str,
     pub priority: i32,
+    pub authenticates: bool,
     schema: fn() -> PluginSchema,
     build: fn(Value) -> Result<Box<dyn Running>, Violations>,
 }
@@ -128,6 +138,7 @@ impl Definition {
         Definition {
             name: P::NAME,
             priority: P::PRIORITY,
+            authenticates: P::AUTHENTICATES,
             schema: || {
                 let mut config = P::Config::record();
                 config.prefix = "config.";

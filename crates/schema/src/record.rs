@@ -202,6 +202,15 @@ impl Field {
         self
     }
 
+    /// What stands for it where it is not given.
+    fn usual(&self) -> Option<Value> {
+        match (&self.default, &self.kind) {
+            (Some(default), _) => Some(default.clone()),
+            (None, Kind::Record(record)) => Some(record.usual()),
+            (None, _) => None,
+        }
+    }
+
     pub fn has(&self, rule: &Rule) -> bool {
         self.rules.contains(rule)
     }
@@ -248,7 +257,11 @@ impl Record {
                         items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| record.show(item));
                     }
                 }
-                (Some(Value::Null), _) if field.has(&Rule::Ours) => drop(shown.remove(field.name)),
+                (Some(value), _)
+                    if field.has(&Rule::Ours) && (value.is_null() || field.usual().as_ref() == Some(value)) =>
+                {
+                    shown.remove(field.name);
+                }
                 (Some(Value::Object(inner)), Kind::Record(record)) => record.show(inner),
                 _ => {}
             }
@@ -257,6 +270,12 @@ impl Record {
             let value = shown.get(moved.to.0).and_then(|record| record.get(moved.to.1)).cloned();
             shown.insert(moved.name.to_owned(), value.unwrap_or(Value::Null));
         }
+    }
+
+    /// What an empty input is completed to, with what is not there.
+    fn usual(&self) -> Value {
+        let values = self.fields.iter().map(|field| (field.name.to_owned(), field.usual().unwrap_or(Value::Null)));
+        Value::Object(values.collect())
     }
 
     /// What an empty input reads as.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use std::fs;
-use tests::{Gate, Origin, base64, hs256, http, workspace};
+use tests::{DEADLINE, Gate, Origin, Redis, base64, eventually, hs256, http, workspace};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
@@ -120,4 +120,46 @@ plugins:
     // The Admin API shows what is in force, with the options of each.
     let shown = gate.admin("GET", "/plugins", "").json();
     assert_eq!(shown["data"][0]["config"]["of"][0]["config"]["key_names"], json!(["apikey"]));
+}
+
+#[test]
+fn passwords_cannot_be_tried_out() {
+    let origin = Origin::start();
+    let config = |protection: &str| {
+        services(&origin)
+            + &format!(
+                "consumers:
+- {{username: ann, basicauth_credentials: [{{username: ann, password: pw}}]}}
+- {{username: bob, basicauth_credentials: [{{username: bob, password: pw}}]}}
+plugins: [{{name: basic-auth, config: {{{protection}}}}}]"
+            )
+    };
+    let ask = |gate: &Gate, pair: &str| {
+        http(gate.proxy(), "GET", "/", &[("Authorization", &format!("Basic {}", base64(pair.as_bytes())))], b"")
+    };
+    let redis = Redis::start("");
+    let in_redis = format!("strategy: redis, failures: 3, redis: {{host: 127.0.0.1, port: {}}}", redis.port());
+    for protection in ["failures: 3", &in_redis] {
+        let gate = Gate::start(config(&format!("brute_force_protection: {{{protection}}}")));
+        // A minute may begin in between; then they are counted anew.
+        let refused = eventually(DEADLINE, || match ask(&gate, "ann:wrong") {
+            answer if answer.status == 429 => Ok(answer),
+            answer => Err(answer.expect_status(401).text()),
+        });
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait));
+        if wait > 3 {
+            ask(&gate, "ann:pw").expect_status(429);
+        }
+        ask(&gate, "bob:pw").expect_status(200);
+    }
+    let open = Gate::start(config("brute_force_protection: {strategy: 'off'}"));
+    for _ in 0..30 {
+        ask(&open, "ann:wrong").expect_status(401);
+    }
+    ask(&open, "ann:pw").expect_status(200);
+    // Where it is as usual, tools for Kong do not see it.
+    let usual = Gate::start(config(""));
+    assert_eq!(usual.admin("GET", "/plugins", "").json()["data"][0]["config"].get("brute_force_protection"), None);
+    assert!(open.admin("GET", "/plugins", "").json()["data"][0]["config"]["brute_force_protection"].is_object());
 }

@@ -172,3 +172,36 @@ fn nginx_can_be_asked() {
     assert_eq!(service.last().values("x-user"), ["/shop/a%20b?q=1"]);
     ask(&gate, "GET", &[]).expect_status(403);
 }
+
+#[test]
+fn a_service_of_the_same_configuration_can_be_asked() {
+    let (service, auth) = (Origin::start(), Origin::answering(door));
+    let config = |asked: &str| {
+        format!(
+            "_format_version: \"3.0\"
+upstreams:
+- {{name: doors, targets: [{{target: '{}'}}]}}
+services:
+- name: shop
+  url: {}
+  routes: [{{name: shop, paths: [/shop]}}]
+  plugins: [{{name: forward-auth, config: {{{asked}, upstream_headers: [X-User]}}}}]
+- {{name: door, host: doors, path: /base}}",
+            auth.address(),
+            service.url()
+        )
+    };
+    let gate = Gate::start(config("service: door, path: '/verify?x=1'"));
+    ask(&gate, "GET", &[GOOD]).expect_status(200);
+    assert_eq!(service.last().values("x-user"), ["ann"]);
+    assert_eq!(auth.last().target, "/base/verify?x=1");
+    ask(&gate, "GET", &[("Cookie", "word=x")]).expect_status(401);
+    for (asked, reason) in [
+        ("service: nobody", "there is no service 'nobody'"),
+        ("service: door, url: 'http://x/'", "exactly one"),
+        ("url: 'http://x/', path: /y", "a path stands in the URL itself"),
+    ] {
+        let refused = Gate::with(config(asked)).refuse();
+        assert!(refused.stderr.contains(reason), "{asked}: {}", refused.stderr);
+    }
+}

@@ -18,6 +18,15 @@ pub enum Who {
     Header([u8; 16]),
     /// Everybody who asks for the one path.
     Path,
+    /// Whoever tries passwords out, for one name from one place.
+    Guessing([u8; 16]),
+}
+
+impl Who {
+    pub fn guessing(exchange: &Exchange, username: &str) -> Who {
+        let place = network(exchange.caller.ip);
+        Who::Guessing(hash(format!("{place} {username}").as_bytes()))
+    }
 }
 
 /// What they are told apart by.
@@ -73,6 +82,7 @@ impl fmt::Display for Who {
             Who::Address(address) => write!(f, "ip:{address}"),
             Who::Path => f.write_str("path"),
             Who::Credential(hash) => write!(f, "credential:{}", hex(hash)),
+            Who::Guessing(hash) => write!(f, "guessing:{}", hex(hash)),
             Who::Header(hash) => write!(f, "header:{}", hex(hash)),
         }
     }
