@@ -55,10 +55,16 @@ def scenarios():
     token = {"plugins": [{"name": "jwt", "config": {"claims_to_verify": ["exp"]}}],
              "consumers": [{"username": "ann", "jwt_secrets": [
                  {"key": "ann", "algorithm": "RS256", "rsa_public_key": public}]}]}
+    limit = api_key | {"plugins": [*api_key["plugins"], {
+        "name": "rate-limiting", "config": {"second": 1_000_000, "policy": "local", "hide_client_headers": True}}]}
+    # The upstream of the measurement answers as a service that lets everybody pass.
+    asked = {"plugins": [{"name": "forward-auth", "config": {"url": "http://127.0.0.1:UPSTREAM/", "timeout": 60_000}}]}
     http1 = ["--h1"]
     return {
         "plain": ({}, {}, "http", http1),
         "api key": (api_key, {"apikey": "key-of-ann"}, "http", http1),
+        "api key and limit": (limit, {"apikey": "key-of-ann"}, "http", http1),
+        "another service asked": (asked, {}, "http", http1),
         "token, seen before": (token, {"authorization": "Bearer " + signed_token(key)}, "http", http1),
         "10,000 routes": ({"routes": 10_000}, {}, "http", http1),
         "access log": ({"log": True}, {}, "http", http1),
@@ -105,7 +111,8 @@ def load(url, headers, options, count):
 def measure(binary, folder, upstream, name, extra, headers, scheme, options, profile):
     shutil.rmtree(folder / "data", ignore_errors=True)
     port = free_port()
-    (folder / "kong.json").write_text(json.dumps(configuration(extra, upstream.port)))
+    written = json.dumps(configuration(extra, upstream.port))
+    (folder / "kong.json").write_text(written.replace("UPSTREAM", str(upstream.port)))
     listen = f"127.0.0.1:{port}" + (" ssl http2" if scheme == "https" else "")
     (folder / "portcullis.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in {
         "declarative_config": str(folder / "kong.json"), "data": str(folder / "data"), "proxy_listen": listen,

@@ -77,7 +77,10 @@ impl Endpoint {
             Ok(found) => found,
             Err(reason) => return Ok(Err(reason)),
         };
-        let target = format!("{}{target}", before.trim_end_matches('/'));
+        let target = match before.trim_end_matches('/') {
+            "" => target,
+            before => format!("{before}{target}"),
+        };
         let ask = Ask::new(method, target, destination.authority.clone(), headers);
         let ask = ask.map_err(|error| Fault::new(error.to_string()))?;
         let limits = Limits { connect: self.timeout, write: self.timeout, read: self.timeout };

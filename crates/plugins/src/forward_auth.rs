@@ -156,28 +156,40 @@ impl ForwardAuth {
             None => !LEFT_OUT.contains(name) && !is_original(name),
             Some(names) => names.contains(name),
         };
-        let given = request.headers.iter().filter(|(name, _)| wanted(name));
-        let mut headers: HeaderMap = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+        // Room for all at once: those of the caller, and those below.
+        let mut headers = HeaderMap::with_capacity(request.headers.len() + 12);
+        for (name, value) in request.headers.iter().filter(|(name, _)| wanted(name)) {
+            headers.append(name.clone(), value.clone());
+        }
         // What the service will read, not what the caller wrote: `/public/%2e%2e/admin` is `/admin`.
         let original = exchange.routed_target();
         let host = exchange.host();
         let proto = if caller.secure { "https" } else { "http" };
         let method = header_value(request.method.as_str());
-        let before = request.headers.get_all(FORWARDED_FOR).iter().filter_map(|before| before.to_str().ok());
-        let before: Vec<&str> = before.filter(|_| caller.trusted).collect();
-        let own = caller.peer.ip().to_string();
-        let chain = header_value(&before.into_iter().chain([own.as_str()]).collect::<Vec<_>>().join(", "));
+        let uri = header_value(&original);
+        let chain = match caller.trusted && request.headers.contains_key(FORWARDED_FOR) {
+            false => caller.peer_header.clone(),
+            true => {
+                let before = request.headers.get_all(FORWARDED_FOR).iter().filter_map(|before| before.to_str().ok());
+                let own = caller.peer_header.to_str().unwrap_or_default();
+                header_value(&before.chain([own]).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let ip = match caller.ip == caller.peer.ip() {
+            true => caller.peer_header.clone(),
+            false => header_value(&caller.ip.to_string()),
+        };
         for (name, value) in [
             (FORWARDED_FOR, chain),
             (FORWARDED_METHOD, method.clone()),
             (FORWARDED_PROTO, HeaderValue::from_static(proto)),
             (FORWARDED_HOST, header_value(&host)),
             (FORWARDED_PORT, caller.port.into()),
-            (FORWARDED_URI, header_value(&original)),
-            (REAL_IP, header_value(&caller.ip.to_string())),
-            (REQUEST_ID.clone(), header_value(exchange.id.as_str())),
+            (FORWARDED_URI, uri.clone()),
+            (REAL_IP, ip),
+            (REQUEST_ID.clone(), exchange.id.to_header()),
             (ORIGINAL_METHOD, method),
-            (ORIGINAL_URI, header_value(&original)),
+            (ORIGINAL_URI, uri),
             (ORIGINAL_URL, header_value(&format!("{proto}://{host}{original}"))),
             (VIA, HeaderValue::from_static("1.1 portcullis")),
         ] {
