@@ -56,7 +56,9 @@ pub fn record<'a>(kind: &'a EntityKind, catalog: &Catalog, name: Option<&str>) -
                 field.kind = Kind::Record(config.clone());
                 field.required = true;
             }
-            ("consumer", Some(plugin)) if !plugin.on_consumer => *field = field.clone().must_be_null(),
+            ("consumer" | "consumer_group", Some(plugin)) if !plugin.on_consumer => {
+                *field = field.clone().must_be_null()
+            }
             ("protocols", Some(plugin)) => plugin.restrict_protocols(field),
             _ => {}
         }

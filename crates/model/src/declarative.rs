@@ -190,6 +190,7 @@ impl Reader<'_> {
     ) {
         entity.remove("_comment");
         entity.remove("_ignore");
+        memberships(kind, &mut entity);
         let children: Vec<(&'static EntityKind, Value)> = KINDS
             .iter()
             .filter(|child| child.reference_to(kind.name).is_some())
@@ -289,6 +290,21 @@ impl Reader<'_> {
     }
 }
 
+/// Who is in which group, said at either end: `groups` of a consumer, `consumers` of a group.
+fn memberships(kind: &EntityKind, entity: &mut Map<String, Value>) {
+    let (list, other) = match kind.name {
+        "consumers" => ("groups", "consumer_group"),
+        "consumer_groups" => ("consumers", "consumer"),
+        _ => return,
+    };
+    let Some(Value::Array(named)) = entity.remove(list) else { return };
+    let said = named.into_iter().map(|one| json!({ other: one }));
+    // What else stands there is refused as what it is.
+    if let Value::Array(all) = entity.entry("consumer_group_consumers").or_insert_with(|| json!([])) {
+        all.extend(said);
+    }
+}
+
 /// Kong's form of a password at rest: `sha1_hex(password + consumer id)`. Documents with
 /// `_transform: false` hold it already.
 fn hash_password(credential: &mut Draft) {
@@ -374,6 +390,7 @@ fn identity(kind: &EntityKind, entity: &Map<String, Value>, references: &[(&'sta
     if kind.composite_key.is_empty() {
         return (Uuid::new_v4(), false);
     }
-    let parts: Vec<String> = kind.composite_key.iter().map(|field| part(field)).collect();
+    let besides = kind.besides.filter(|field| references.iter().any(|(name, _)| name == field));
+    let parts: Vec<String> = kind.composite_key.iter().copied().chain(besides).map(part).collect();
     (id::derived(kind.name, &format!("{}:{}", kind.name, parts.join(":"))), false)
 }

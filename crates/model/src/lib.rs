@@ -7,6 +7,7 @@ pub mod certificate;
 mod complete;
 pub mod configuration;
 pub mod consumer;
+pub mod consumer_group;
 pub mod credential;
 pub mod declarative;
 pub mod document;

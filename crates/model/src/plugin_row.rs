@@ -31,6 +31,9 @@ pub struct PluginRow {
     /// The consumer it is put on.
     #[schema(references = "consumers", default = null, cascade)]
     pub consumer: Option<Reference>,
+    /// The group of consumers it is put on.
+    #[schema(ours, references = "consumer_groups", default = null, cascade)]
+    pub consumer_group: Option<Reference>,
     /// The plugin's own options.
     #[schema(required(false))]
     pub config: Option<Map<String, Value>>,

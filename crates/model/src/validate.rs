@@ -100,7 +100,8 @@ fn uniqueness(drafts: &[Draft], found: &mut [Violations]) {
                 }
                 _ => String::new(),
             };
-            let values: Vec<String> = fields.iter().map(value).collect();
+            let mut values: Vec<String> = fields.iter().map(value).collect();
+            values.extend(kind.besides.iter().map(value).filter(|value| !value.is_empty()));
             // Keys outside a set need not differ.
             if kind.name == "keys" && values.iter().any(String::is_empty) {
                 continue;

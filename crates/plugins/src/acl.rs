@@ -24,6 +24,9 @@ pub struct Config {
     /// Whether groups that authentication itself proved count even where a consumer is known.
     #[schema(default = false)]
     always_use_authenticated_groups: bool,
+    /// Whether the consumer groups of a consumer count, too.
+    #[schema(ours, default = false)]
+    include_consumer_groups: Option<bool>,
     /// Methods for which a caller must, besides, belong to at least one of these groups, such as `POST: [editors]`.
     ///
     /// `HEAD` is as `GET` where it is not named itself.
@@ -57,11 +60,18 @@ impl Plugin for Acl {
             (Some(consumer), _) => (CONSUMER_GROUPS, consumer.groups.as_slice()),
             (None, _) => return Ok(ControlFlow::Break(refuse(StatusCode::UNAUTHORIZED, "Unauthorized"))),
         };
+        let counted = consumer.as_ref().filter(|_| self.config.include_consumer_groups == Some(true));
+        let counted = || counted.iter().flat_map(|consumer| &consumer.consumer_groups).map(|group| &group.name);
         // A caller who proved nothing is asked to, where members alone are let in.
-        if !proven && !use_authenticated && groups.is_empty() && self.config.allow.is_some() {
+        if !proven
+            && !use_authenticated
+            && groups.is_empty()
+            && counted().next().is_none()
+            && self.config.allow.is_some()
+        {
             return Ok(ControlFlow::Break(refuse(StatusCode::UNAUTHORIZED, "Unauthorized")));
         }
-        let among = |list: &[String]| groups.iter().any(|group| list.contains(group));
+        let among = |list: &[String]| groups.iter().chain(counted()).any(|group| list.contains(group));
         let denied = self.config.deny.as_deref().is_some_and(among);
         let allowed = self.config.allow.as_deref().is_none_or(among);
         let enough = self.of_method(&exchange.request.method).is_none_or(among);

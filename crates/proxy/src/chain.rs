@@ -26,21 +26,26 @@ pub struct Scope {
     pub route: Option<Uuid>,
     pub service: Option<Uuid>,
     pub consumer: Option<Uuid>,
+    pub consumer_group: Option<Uuid>,
 }
 
 impl Scope {
-    /// Kong's order, the most specific first: route+service+consumer, route+consumer, service+consumer,
-    /// route+service, consumer, route, service, everywhere.
+    /// Kong's order, the most specific first. One for a consumer and a group at once is for that consumer in that group.
     fn rank(self) -> u8 {
-        match (self.route.is_some(), self.service.is_some(), self.consumer.is_some()) {
-            (true, true, true) => 7,
-            (true, false, true) => 6,
-            (false, true, true) => 5,
-            (true, true, false) => 4,
-            (false, false, true) => 3,
-            (true, false, false) => 2,
-            (false, true, false) => 1,
-            (false, false, false) => 0,
+        let (consumer, group) = (self.consumer.is_some(), self.consumer_group.is_some());
+        match (self.route.is_some(), self.service.is_some()) {
+            (true, true) if consumer => 11,
+            (true, true) if group => 10,
+            (true, false) if consumer => 9,
+            (false, true) if consumer => 8,
+            (true, false) if group => 7,
+            (false, true) if group => 6,
+            (true, true) => 5,
+            (false, false) if consumer => 4,
+            (false, false) if group => 3,
+            (true, false) => 2,
+            (false, true) => 1,
+            (false, false) => 0,
         }
     }
 }
@@ -83,6 +88,7 @@ struct Slot {
     /// For callers who are no consumer, or one without a placement of its own.
     otherwise: Option<Placement>,
     by_consumer: HashMap<Uuid, Placement>,
+    by_group: HashMap<Uuid, Placement>,
 }
 
 impl Chain {
@@ -144,7 +150,10 @@ impl Chain {
 
     /// Whether any of the plugins looks at the certificate that callers show.
     pub fn wants_certificate(&self) -> Option<WantedCertificate> {
-        let placed = self.slots.iter().flat_map(|slot| slot.otherwise.iter().chain(slot.by_consumer.values()));
+        let placed = self
+            .slots
+            .iter()
+            .flat_map(|slot| slot.otherwise.iter().chain(slot.by_consumer.values()).chain(slot.by_group.values()));
         WantedCertificate::all(placed.filter_map(|placement| placement.plugin.wants_certificate()))
     }
 
@@ -155,17 +164,21 @@ impl Chain {
 
 impl Slot {
     fn new(candidates: Vec<&Placement>) -> Slot {
-        let best = |consumer: Option<Uuid>| {
+        let best = |consumer: Option<Uuid>, group: Option<Uuid>| {
+            let meant = |wanted: Option<Uuid>, own: Option<Uuid>| wanted.is_none_or(|id| Some(id) == own);
             candidates
                 .iter()
-                .filter(|placement| placement.scope.consumer.is_none_or(|id| Some(id) == consumer))
+                .filter(|placement| meant(placement.scope.consumer, consumer))
+                .filter(|placement| meant(placement.scope.consumer_group, group))
                 .max_by_key(|placement| placement.scope.rank())
                 .map(|placement| (*placement).clone())
         };
         let consumers = candidates.iter().filter_map(|placement| placement.scope.consumer);
+        let groups = candidates.iter().filter_map(|placement| placement.scope.consumer_group);
         Slot {
-            otherwise: best(None),
-            by_consumer: consumers.filter_map(|id| best(Some(id)).map(|best| (id, best))).collect(),
+            otherwise: best(None, None),
+            by_consumer: consumers.filter_map(|id| best(Some(id), None).map(|best| (id, best))).collect(),
+            by_group: groups.filter_map(|id| best(None, Some(id)).map(|best| (id, best))).collect(),
         }
     }
 
@@ -176,12 +189,19 @@ impl Slot {
 
     /// The placement that this request meets here, if any.
     fn placement(&self, exchange: &Exchange) -> Option<&Placement> {
-        let own = match (&exchange.identity, self.by_consumer.is_empty()) {
-            (Some(identity), false) => {
-                identity.consumer.as_ref().and_then(|consumer| self.by_consumer.get(&consumer.id))
-            }
-            _ => None,
-        };
+        if self.by_consumer.is_empty() && self.by_group.is_empty() {
+            return self.otherwise.as_ref();
+        }
+        let consumer = exchange.identity.as_ref().and_then(|identity| identity.consumer.as_ref());
+        let Some(consumer) = consumer else { return self.otherwise.as_ref() };
+        let own = self.by_consumer.get(&consumer.id);
+        let groups = consumer.consumer_groups.iter().filter_map(|group| self.by_group.get(&group.id));
+        // Of equals the first counts: the consumer's own before its groups', and these by their names.
+        let own = own.into_iter().chain(groups).reduce(
+            |best, one| {
+                if one.scope.rank() > best.scope.rank() { one } else { best }
+            },
+        );
         own.or(self.otherwise.as_ref())
     }
 }
@@ -235,7 +255,12 @@ mod tests {
                 id: Uuid::from_u128(index as u128 + 1),
                 name: "p",
                 priority: 1,
-                scope: Scope { route: on('r', ROUTE), service: on('s', SERVICE), consumer: on('c', CONSUMER) },
+                scope: Scope {
+                    route: on('r', ROUTE),
+                    service: on('s', SERVICE),
+                    consumer: on('c', CONSUMER),
+                    consumer_group: None,
+                },
                 plugin: Arc::new(Nothing),
             });
         }

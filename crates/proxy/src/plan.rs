@@ -205,6 +205,7 @@ impl Workshop {
                 route: row.route.map(|route| route.id),
                 service: row.service.map(|service| service.id),
                 consumer: row.consumer.map(|consumer| consumer.id),
+                consumer_group: row.consumer_group.map(|group| group.id),
             },
             plugin: plugin.into(),
         }))

@@ -7,6 +7,7 @@ use crate::identity::header_value;
 use http::HeaderValue;
 use jose::VerifyingKey;
 use model::consumer;
+use model::consumer_group::{self, Membership};
 use model::credential::{Acl, Algorithm, BasicAuth, HmacAuth, JwtSecret, KeyAuth, MtlsAuth};
 use model::invalid::Place;
 use model::{Configuration, Row};
@@ -35,11 +36,20 @@ pub struct Consumer {
     pub custom_id: Option<String>,
     /// The ACL groups it is a member of.
     pub groups: Vec<String>,
+    /// The groups that plugins can be put on, in the order of their names.
+    pub consumer_groups: Vec<ConsumerGroup>,
     pub id_header: HeaderValue,
     pub username_header: Option<HeaderValue>,
     pub custom_id_header: Option<HeaderValue>,
     /// The groups as services see them: `g1, g2`.
     pub groups_header: HeaderValue,
+}
+
+/// A group of consumers that plugins can be put on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConsumerGroup {
+    pub name: String,
+    pub id: Uuid,
 }
 
 /// An API key; the key itself is not kept.
@@ -106,6 +116,7 @@ impl Registry {
         for acl in rows::<Acl>(configuration, "acls", "acl", unusable) {
             groups.entry(acl.1.consumer.id).or_default().push(acl.1.group);
         }
+        let mut memberships = memberships(configuration, unusable);
         for (_, row) in rows::<consumer::Consumer>(configuration, "consumers", "consumer", unusable) {
             if let Some(username) = &row.username {
                 registry.by_username.insert(username.clone(), row.id);
@@ -114,7 +125,8 @@ impl Registry {
                 registry.by_custom_id.insert(custom_id.clone(), row.id);
             }
             let groups = groups.remove(&row.id).unwrap_or_default();
-            registry.consumers.insert(row.id, Arc::new(Consumer::new(row, groups)));
+            let consumer_groups = memberships.remove(&row.id).unwrap_or_default();
+            registry.consumers.insert(row.id, Arc::new(Consumer::new(row, groups, consumer_groups)));
         }
         for (stored, row) in rows::<KeyAuth>(configuration, "keyauth_credentials", "keyauth_credential", unusable) {
             let Some(consumer) = registry.owner(row.consumer.id) else { continue };
@@ -212,6 +224,22 @@ impl Registry {
     }
 }
 
+/// The groups of each consumer.
+fn memberships(configuration: &Configuration, unusable: &mut Vec<Unusable>) -> HashMap<Uuid, Vec<ConsumerGroup>> {
+    let groups = rows::<consumer_group::ConsumerGroup>(configuration, "consumer_groups", "consumer_group", unusable);
+    let names: HashMap<Uuid, String> = groups.into_iter().map(|(_, group)| (group.id, group.name)).collect();
+    let mut of: HashMap<Uuid, Vec<ConsumerGroup>> = HashMap::new();
+    let kind = ("consumer_group_consumers", "consumer_group_consumer");
+    for (_, row) in rows::<Membership>(configuration, kind.0, kind.1, unusable) {
+        if let Some(name) = names.get(&row.consumer_group.id) {
+            let group = ConsumerGroup { name: name.clone(), id: row.consumer_group.id };
+            of.entry(row.consumer.id).or_default().push(group);
+        }
+    }
+    of.values_mut().for_each(|groups| groups.sort());
+    of
+}
+
 /// Each row beside its type; rows whose secrets are not to be had are reported.
 fn rows<'a, T: Schema>(
     configuration: &'a Configuration,
@@ -232,7 +260,7 @@ fn rows<'a, T: Schema>(
 }
 
 impl Consumer {
-    fn new(row: consumer::Consumer, groups: Vec<String>) -> Consumer {
+    fn new(row: consumer::Consumer, groups: Vec<String>, consumer_groups: Vec<ConsumerGroup>) -> Consumer {
         Consumer {
             id: row.id,
             id_header: header_value(&row.id.to_string()),
@@ -242,6 +270,7 @@ impl Consumer {
             username: row.username,
             custom_id: row.custom_id,
             groups,
+            consumer_groups,
         }
     }
 }

@@ -163,3 +163,54 @@ plugins: [{{name: basic-auth, config: {{{protection}}}}}]"
     assert_eq!(usual.admin("GET", "/plugins", "").json()["data"][0]["config"].get("brute_force_protection"), None);
     assert!(open.admin("GET", "/plugins", "").json()["data"][0]["config"]["brute_force_protection"].is_object());
 }
+
+#[test]
+fn plugins_can_be_put_on_groups_of_consumers() {
+    let origin = Origin::start();
+    let gate = Gate::start(
+        services(&origin)
+            + "consumer_groups:
+- name: gold
+  plugins: [{name: rate-limiting, config: {hour: 3}}]
+- name: silver
+  consumers: [bob]
+consumers:
+- {username: ann, keyauth_credentials: [{key: k-ann}], groups: [{name: gold}]}
+- {username: bob, keyauth_credentials: [{key: k-bob}]}
+- {username: cid, keyauth_credentials: [{key: k-cid}], groups: [gold, silver]}
+- username: dan
+  keyauth_credentials: [{key: k-dan}]
+  groups: [gold]
+  plugins: [{name: rate-limiting, config: {hour: 4}}]
+- {username: eve, keyauth_credentials: [{key: k-eve}]}
+plugins:
+- {name: key-auth}
+- {name: rate-limiting, config: {hour: 1}}
+- {name: rate-limiting, consumer_group: silver, config: {hour: 2}}
+",
+    );
+    // Of equals the first by name; a consumer's own before its groups'; all others as everybody.
+    for (key, limit) in [("k-ann", "3"), ("k-bob", "2"), ("k-cid", "3"), ("k-dan", "4"), ("k-eve", "1")] {
+        let answer = http(gate.proxy(), "GET", "/", &[("apikey", key)], b"").expect_status(200);
+        assert_eq!(answer.header("x-ratelimit-limit-hour"), Some(limit), "{key}");
+    }
+    let refused = Gate::with(services(&origin) + "consumers: [{username: ann, groups: [nowhere]}]\n").refuse();
+    assert!(refused.stderr.contains("consumer_group"), "{}", refused.stderr);
+    let refused =
+        Gate::with(services(&origin) + "consumer_groups: [{name: gold, plugins: [{name: key-auth}]}]\n").refuse();
+    assert!(refused.stderr.contains("value must be null"), "{}", refused.stderr);
+    // Groups that plugins are put on can be groups of acl as well.
+    let members = Gate::start(
+        services(&origin)
+            + "consumer_groups: [{name: gold}]
+consumers:
+- {username: ann, keyauth_credentials: [{key: k-ann}], groups: [gold]}
+- {username: bob, keyauth_credentials: [{key: k-bob}]}
+plugins:
+- {name: key-auth}
+- {name: acl, config: {allow: [gold], include_consumer_groups: true}}
+",
+    );
+    http(members.proxy(), "GET", "/", &[("apikey", "k-ann")], b"").expect_status(200);
+    http(members.proxy(), "GET", "/", &[("apikey", "k-bob")], b"").expect_status(403);
+}

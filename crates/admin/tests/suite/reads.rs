@@ -99,7 +99,6 @@ fn what_cannot_be_a_key_is_a_mistake_and_what_is_not_there_is_not() {
         "/keys/none",
         "/snis/none.test",
         "/targets",
-        "/consumer_groups",
         "/key-auth",
         "/services/s/nope",
     ] {

@@ -153,7 +153,12 @@ fn reason(misfit: Misfit) -> &'static str {
 
 fn decided(placement: &Placement, verdict: &Verdict, exchange: &Exchange, before: &HeaderMap) -> Value {
     let scope = placement.scope;
-    let scopes = [("route", scope.route), ("service", scope.service), ("consumer", scope.consumer)];
+    let scopes = [
+        ("route", scope.route),
+        ("service", scope.service),
+        ("consumer", scope.consumer),
+        ("consumer group", scope.consumer_group),
+    ];
     let on: Vec<&str> = scopes.iter().filter_map(|(name, id)| id.map(|_| *name)).collect();
     let on = if on.is_empty() { "everywhere".to_owned() } else { on.join(" and ") };
     let mut told = json!({ "name": placement.name, "id": placement.id, "priority": placement.priority, "on": on });
