@@ -40,18 +40,47 @@ pub enum GroupBy {
 }
 
 /// What both plugins are told.
+#[derive(Deserialize, Schema)]
 pub struct Rules {
-    /// The identities of the authorities.
-    pub ca_certificates: Vec<String>,
-    pub consumer_by: Vec<ConsumerBy>,
-    pub skip_consumer_lookup: bool,
-    pub default_consumer: Option<String>,
-    pub authenticated_group_by: Option<GroupBy>,
-    pub revocation_check: RevocationCheck,
-    pub crls: Vec<String>,
-    pub allow_partial_chain: bool,
-    /// How long what was found out of a certificate holds.
-    pub holds_for: Duration,
+    /// Identities of the `ca_certificates` that are believed.
+    #[schema(len_min(1), each(uuid))]
+    ca_certificates: Vec<String>,
+    /// By what a name in the certificate names the consumer, tried in this order.
+    #[schema(default = ["username", "custom_id"])]
+    consumer_by: Option<Vec<ConsumerBy>>,
+    /// Whether no consumer is looked for: every certificate that is believed will do.
+    #[schema(default = false)]
+    skip_consumer_lookup: bool,
+    /// Consumer (id or username) of certificates that are believed and name nobody.
+    default_consumer: Option<String>,
+    /// What of the certificate is the group, for acl, of a caller without a consumer: its common name or its whole name.
+    #[schema(default = "CN")]
+    authenticated_group_by: Option<GroupBy>,
+    /// What happens where it cannot be found out what is revoked: nobody asks, the certificate is believed, or not.
+    ///
+    /// Revocation lists are fetched from where the certificate and `ca_certificates` say so (not OCSP), and are kept for a
+    /// minute. For authorities in between that callers send, give `crls`.
+    #[schema(default = "IGNORE_CA_ERROR")]
+    revocation_check_mode: Option<RevocationCheck>,
+    /// Revocation lists themselves, as PEM.
+    #[schema(ours)]
+    crls: Option<Vec<String>>,
+    /// Whether an authority that another one has signed is believed by itself.
+    #[schema(default = false)]
+    allow_partial_chain: bool,
+    /// For how many milliseconds holds what was found out of a certificate.
+    #[schema(default = 60_000, between(0, 3_600_000))]
+    cert_cache_ttl: Option<i64>,
+}
+
+impl Rules {
+    fn revocation_check(&self) -> RevocationCheck {
+        self.revocation_check_mode.unwrap_or(RevocationCheck::IgnoreCaError)
+    }
+
+    fn holds_for(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.cert_cache_ttl.unwrap_or(60_000)).unwrap_or(0))
+    }
 }
 
 /// Decides about certificates.
@@ -92,7 +121,7 @@ impl Judge {
             known.push(parsed.map_err(|error| wrong(error.to_string()))?.der);
             ids.push(row.id);
         }
-        let lists = rules.crls.iter().map(|pem| revocation::parse(pem.as_bytes()));
+        let lists = rules.crls.iter().flatten().map(|pem| revocation::parse(pem.as_bytes()));
         let lists = lists.collect::<Result<Vec<_>, _>>().map_err(|error| Violations::field("crls", error))?;
         let authorities = Authorities::new(known.clone(), rules.allow_partial_chain, lists)
             .map_err(|error| Violations::field("ca_certificates", error))?;
@@ -121,7 +150,8 @@ impl Judge {
                     // Whose name this is was said, for another authority.
                     Named::Elsewhere => None,
                     Named::Nowhere => {
-                        let consumer = consumer_by::find(registry, &self.rules.consumer_by, name)?;
+                        let consumer =
+                            consumer_by::find(registry, self.rules.consumer_by.as_deref().unwrap_or_default(), name)?;
                         Some((consumer, identifier.clone()))
                     }
                 });
@@ -157,7 +187,7 @@ impl Judge {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
         let outcome = self.decide(fetcher, shown, now).await;
         let memory = if outcome.is_ok() { &self.good } else { &self.bad };
-        let verdict = Arc::new(Verdict { outcome, until: Instant::now() + self.rules.holds_for });
+        let verdict = Arc::new(Verdict { outcome, until: Instant::now() + self.rules.holds_for() });
         memory.insert(shown.fingerprint, verdict.clone());
         Ok(verdict)
     }
@@ -169,8 +199,8 @@ impl Judge {
         now: Duration,
     ) -> Result<(Stated, Uuid), String> {
         let position = self.authorities.verify(shown, now)?;
-        let strict = self.rules.revocation_check == RevocationCheck::Strict;
-        if self.rules.revocation_check != RevocationCheck::Skip {
+        let strict = self.rules.revocation_check() == RevocationCheck::Strict;
+        if self.rules.revocation_check() != RevocationCheck::Skip {
             // Only now: nobody else may tell the gate where to fetch something.
             let mut fetched = Vec::new();
             for url in self.authorities.revocation_lists(shown) {

@@ -2,19 +2,94 @@
 
 use crate::answers::{Answers, Known, Question};
 use crate::basic_auth::credentials;
-use crate::guessing::Guard;
+use crate::guessing::{BruteForceProtection, Guard};
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use net::ldap::{Directory, Found, Trouble};
+use net::fetch::Tls;
+use net::ldap::{AT_ONCE, Directory, Encryption, Found, Groups, Searcher, Trouble};
 use net::rest::Rest;
 use proxy::Exchange;
 use proxy::answer::Answer;
-use proxy::authenticate::Refusal;
-use proxy::plugin::Place;
-use schema::Violations;
+use proxy::authenticate::{Options, Refusal};
+use proxy::plugin;
+use schema::{Schema, Violations};
+use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
+
+/// Where a directory is.
+#[derive(Deserialize, Schema)]
+pub struct Place {
+    /// The host of the directory.
+    ldap_host: String,
+    /// Its port.
+    #[schema(default = 389, between(0, 65535))]
+    ldap_port: i64,
+    /// Whether to speak TLS from the first byte on.
+    #[schema(default = false)]
+    ldaps: bool,
+    /// Whether to begin TLS before anything else is said.
+    #[schema(default = false)]
+    start_tls: bool,
+}
+
+/// Which entries are users.
+#[derive(Deserialize, Schema)]
+pub struct Users {
+    /// Under which entry users are.
+    base_dn: String,
+    /// The attribute that holds a user's name.
+    attribute: String,
+}
+
+/// How users come in.
+#[derive(Deserialize, Schema)]
+pub struct Manner {
+    /// How many seconds holds what was found.
+    #[schema(default = 60)]
+    cache_ttl: f64,
+    /// Whether the credentials are taken out before the request goes on to the service.
+    #[schema(default = false)]
+    hide_credentials: bool,
+    /// How many milliseconds the directory may take.
+    #[schema(default = 10_000)]
+    timeout: Option<f64>,
+    /// Read, and without effect: each question has a connection of its own.
+    #[schema(default = 60_000)]
+    #[expect(dead_code, reason = "Kong's configurations name it")]
+    keepalive: Option<f64>,
+    /// Consumer (id or username) to go on as when no password was good.
+    anonymous: Option<String>,
+    /// The word before the credentials, such as `basic`; `ldap` otherwise.
+    #[schema(default = "ldap")]
+    header_type: Option<String>,
+    /// The realm named in the challenge.
+    realm: Option<String>,
+    /// Protection against those who try passwords out.
+    #[schema(ours)]
+    brute_force_protection: BruteForceProtection,
+}
+
+impl Users {
+    /// Where groups are, and how they are called, if nothing else says it.
+    pub fn base_and_attribute(&self) -> (String, String) {
+        (self.base_dn.clone(), self.attribute.clone())
+    }
+}
+
+impl Manner {
+    pub fn options(&self) -> Options {
+        let scheme = match self.header_type.as_deref() {
+            Some(scheme) if scheme.eq_ignore_ascii_case("basic") => "Basic",
+            // Kong writes it in capitals.
+            _ => "LDAP",
+        };
+        let (anonymous, realm) = (self.anonymous.clone(), self.realm.clone());
+        Options { anonymous, run_on_preflight: true, scheme, realm }
+    }
+}
 
 /// A directory with what it said a moment ago.
 pub struct Door {
@@ -31,38 +106,53 @@ pub struct Door {
 }
 
 impl Door {
+    /// `verify` says whether the directory's certificate is looked at.
     pub fn new(
-        directory: Directory,
-        scheme: Option<String>,
-        hide_credentials: bool,
-        cache_ttl_s: f64,
-        guard: Guard,
+        place: Place,
+        verify: bool,
+        users: Users,
+        manner: Manner,
+        searcher: Option<Searcher>,
+        groups: Option<Groups>,
     ) -> Result<Door, Violations> {
-        let holds_for = Duration::try_from_secs_f64(cache_ttl_s)
+        if place.ldaps && place.start_tls {
+            return Err(Violations::entity("'ldaps' and 'start_tls' cannot be enabled simultaneously"));
+        }
+        let millis = Some(manner.timeout.unwrap_or(10_000.0)).filter(|millis| (1.0..=600_000.0).contains(millis));
+        let millis = millis.ok_or_else(|| Violations::field("timeout", "give 1 to 600000 milliseconds"))?;
+        let holds_for = Duration::try_from_secs_f64(manner.cache_ttl)
             .map_err(|_| Violations::field("cache_ttl", "give a number of seconds, 0 or more"))?;
+        let tls = Tls { server_name: None, verify };
+        let directory = Directory {
+            host: place.ldap_host,
+            port: u16::try_from(place.ldap_port).unwrap_or(389),
+            encryption: match (place.ldaps, place.start_tls) {
+                (true, _) => Encryption::Tls(tls),
+                (false, true) => Encryption::StartTls(tls),
+                (false, false) => Encryption::None,
+            },
+            timeout: Duration::from_secs_f64(millis / 1000.0),
+            base: users.base_dn,
+            attribute: users.attribute,
+            searcher,
+            groups,
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        };
         let two = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes).concat();
         Ok(Door {
             directory: Arc::new(directory),
-            scheme: scheme.unwrap_or_else(|| "ldap".to_owned()),
-            hide_credentials,
+            scheme: manner.header_type.unwrap_or_else(|| "ldap".to_owned()),
+            hide_credentials: manner.hide_credentials,
             holds_for,
             answers: Answers::new(),
-            guard,
+            guard: Guard::new(Some(manner.brute_force_protection))?,
             salt: jose::digest::sha256(&two),
             rest: Rest::default(),
         })
     }
 
-    pub fn placed(&mut self, place: &Place) {
+    pub fn placed(&mut self, place: &plugin::Place) {
         self.guard.placed(place);
-    }
-
-    /// Kong writes `ldap` in capitals, and all else as it stands.
-    pub fn challenge(scheme: Option<&str>) -> &'static str {
-        match scheme {
-            Some(scheme) if scheme.eq_ignore_ascii_case("basic") => "Basic",
-            _ => "LDAP",
-        }
     }
 
     /// Who has proven to be somebody.

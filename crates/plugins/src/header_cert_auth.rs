@@ -1,9 +1,6 @@
 //! Authenticates callers by the certificate that a trusted proxy has taken from them.
 
-use crate::client_certificates::{
-    ALTERNATIVE_NAMES, DISTINGUISHED_NAME, GroupBy, Judge, RevocationCheck, Rules, unproven,
-};
-use crate::consumer_by::ConsumerBy;
+use crate::client_certificates::{ALTERNATIVE_NAMES, DISTINGUISHED_NAME, Judge, Rules, unproven};
 use crate::formats;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +14,6 @@ use proxy::identity::Identity;
 use proxy::plugin::{Fault, Place};
 use schema::{Schema, Violations};
 use serde::Deserialize;
-use std::time::Duration;
 
 /// Authenticates callers by the certificate that a trusted proxy has taken from them in its handshake, and sends in a
 /// header.
@@ -34,33 +30,8 @@ pub struct Config {
     /// Must be true: the header counts only from `trusted_ips`.
     #[schema(default = true)]
     secure_source: bool,
-    /// Identities of the `ca_certificates` that are believed.
-    #[schema(len_min(1), each(uuid))]
-    ca_certificates: Vec<String>,
-    /// By what a name in the certificate names the consumer, tried in this order.
-    #[schema(default = ["username", "custom_id"])]
-    consumer_by: Option<Vec<ConsumerBy>>,
-    /// Whether no consumer is looked for: every certificate that is believed will do.
-    #[schema(default = false)]
-    skip_consumer_lookup: bool,
-    /// Consumer (id or username) of certificates that are believed and name nobody.
-    default_consumer: Option<String>,
-    /// What of the certificate is the group, for acl, of a caller without a consumer: its
-    /// common name or its whole name.
-    #[schema(default = "CN")]
-    authenticated_group_by: Option<GroupBy>,
-    /// What happens where it cannot be found out what is revoked: nobody asks, the certificate is believed, or not.
-    #[schema(default = "IGNORE_CA_ERROR")]
-    revocation_check_mode: Option<RevocationCheck>,
-    /// Revocation lists themselves, as PEM.
-    #[schema(ours)]
-    crls: Option<Vec<String>>,
-    /// Whether an authority that another one has signed is believed by itself.
-    #[schema(default = false)]
-    allow_partial_chain: bool,
-    /// For how many milliseconds holds what was found out of a certificate.
-    #[schema(default = 60_000, between(0, 3_600_000))]
-    cert_cache_ttl: Option<i64>,
+    #[serde(flatten)]
+    rules: Rules,
     /// Consumer (id or username) to go on as without a good certificate.
     anonymous: Option<String>,
 }
@@ -91,20 +62,9 @@ impl Authenticator for HeaderCertAuth {
             return Err(Violations::field("secure_source", text));
         }
         let header = config.certificate_header_name.parse();
-        let rules = Rules {
-            ca_certificates: config.ca_certificates,
-            consumer_by: config.consumer_by.unwrap_or_default(),
-            skip_consumer_lookup: config.skip_consumer_lookup,
-            default_consumer: config.default_consumer,
-            authenticated_group_by: config.authenticated_group_by,
-            revocation_check: config.revocation_check_mode.unwrap_or(RevocationCheck::IgnoreCaError),
-            crls: config.crls.unwrap_or_default(),
-            allow_partial_chain: config.allow_partial_chain,
-            holds_for: Duration::from_millis(u64::try_from(config.cert_cache_ttl.unwrap_or(60_000)).unwrap_or(0)),
-        };
         let wrong = |_| Violations::field("certificate_header_name", "this cannot be a header's name");
         let format = config.certificate_header_format;
-        Ok(HeaderCertAuth { header: header.map_err(wrong)?, format, rules: Some(rules), judge: None })
+        Ok(HeaderCertAuth { header: header.map_err(wrong)?, format, rules: Some(config.rules), judge: None })
     }
 
     fn placed(&mut self, place: &Place) -> Result<(), Violations> {

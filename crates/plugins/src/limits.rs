@@ -6,7 +6,8 @@ use net::redis::{Redis, Script};
 use net::shared::Shared;
 use proxy::Exchange;
 use proxy::plugin::Fault;
-use schema::Violations;
+use schema::{Check, Schema, Violations};
+use serde::Deserialize;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -24,6 +25,39 @@ pub use who::{By, Who};
 pub struct Limit {
     pub period: Period,
     pub most: u64,
+}
+
+/// The most that may be used, by window.
+#[derive(Deserialize, Schema)]
+#[schema(check(Check::AtLeastOneOf(&["second", "minute", "hour", "day", "month", "year"])))]
+pub struct Numbers {
+    /// The most in a second.
+    #[schema(greater_than(0))]
+    second: Option<f64>,
+    /// The most in a minute.
+    #[schema(greater_than(0))]
+    minute: Option<f64>,
+    /// The most in an hour.
+    #[schema(greater_than(0))]
+    hour: Option<f64>,
+    /// The most in a day (UTC).
+    #[schema(greater_than(0))]
+    day: Option<f64>,
+    /// The most in a calendar month (UTC).
+    #[schema(greater_than(0))]
+    month: Option<f64>,
+    /// The most in a calendar year (UTC).
+    #[schema(greater_than(0))]
+    year: Option<f64>,
+}
+
+impl Numbers {
+    /// The limits, the shortest window first.
+    pub fn limits(&self) -> Vec<Limit> {
+        let numbers = [self.second, self.minute, self.hour, self.day, self.month, self.year];
+        let given = PERIODS.into_iter().zip(numbers);
+        given.filter_map(|(period, most)| Some(Limit { period, most: most? as u64 })).collect()
+    }
 }
 
 /// How windows follow each other.
@@ -241,12 +275,4 @@ fn arguments(limits: &[Limit], windows: Windows, amount: u64, ask: Ask, now_ms: 
         arguments.extend([limit.period as i64, window.start_ms / 1000, window.before_ms / 1000, weight, most]);
     }
     arguments
-}
-
-impl Limit {
-    /// The limits among these numbers, the shortest window first.
-    pub fn among(numbers: [Option<f64>; PERIODS.len()]) -> Vec<Limit> {
-        let given = PERIODS.into_iter().zip(numbers);
-        given.filter_map(|(period, most)| Some(Limit { period, most: most? as u64 })).collect()
-    }
 }

@@ -1,9 +1,6 @@
 //! Authenticates callers by the certificate that they show in the TLS handshake.
 
-use crate::client_certificates::{
-    ALTERNATIVE_NAMES, DISTINGUISHED_NAME, GroupBy, Judge, RevocationCheck, Rules, unproven,
-};
-use crate::consumer_by::ConsumerBy;
+use crate::client_certificates::{ALTERNATIVE_NAMES, DISTINGUISHED_NAME, Judge, Rules, unproven};
 use http::HeaderName;
 use proxy::Exchange;
 use proxy::authenticate::{Authenticator, Options, Refusal};
@@ -11,7 +8,6 @@ use proxy::identity::Identity;
 use proxy::plugin::{Fault, Place, WantedCertificate};
 use schema::{Schema, Violations};
 use serde::Deserialize;
-use std::time::Duration;
 
 /// Authenticates callers by the certificate that they show in the TLS handshake.
 ///
@@ -24,39 +20,11 @@ use std::time::Duration;
 /// alternative names in `X-Client-Cert-San`.
 #[derive(Deserialize, Schema)]
 pub struct Config {
-    /// Identities of the `ca_certificates` that are believed.
-    #[schema(len_min(1), each(uuid))]
-    ca_certificates: Vec<String>,
-    /// By what a name in the certificate names the consumer, tried in this order.
-    #[schema(default = ["username", "custom_id"])]
-    consumer_by: Option<Vec<ConsumerBy>>,
-    /// Whether no consumer is looked for: every certificate that is believed will do.
-    #[schema(default = false)]
-    skip_consumer_lookup: bool,
-    /// Consumer (id or username) of certificates that are believed and name nobody.
-    default_consumer: Option<String>,
-    /// What of the certificate is the group, for acl, of a caller without a consumer: its
-    /// common name or its whole name.
-    #[schema(default = "CN")]
-    authenticated_group_by: Option<GroupBy>,
-    /// What happens where it cannot be found out what is revoked: nobody asks, the certificate is believed, or not.
-    ///
-    /// Revocation lists are fetched from where the certificate and `ca_certificates` say so (not OCSP), and are kept for a
-    /// minute. For authorities in between that callers send, give `crls`.
-    #[schema(default = "IGNORE_CA_ERROR")]
-    revocation_check_mode: Option<RevocationCheck>,
-    /// Revocation lists themselves, as PEM.
-    #[schema(ours)]
-    crls: Option<Vec<String>>,
-    /// Whether an authority that another one has signed is believed by itself.
-    #[schema(default = false)]
-    allow_partial_chain: bool,
+    #[serde(flatten)]
+    rules: Rules,
     /// Whether callers are told which authorities are believed, so that they can choose among several certificates.
     #[schema(default = false)]
     send_ca_dn: bool,
-    /// For how many milliseconds holds what was found out of a certificate.
-    #[schema(default = 60_000, between(0, 3_600_000))]
-    cert_cache_ttl: Option<i64>,
     /// Consumer (id or username) to go on as without a good certificate.
     anonymous: Option<String>,
 }
@@ -73,18 +41,7 @@ impl Authenticator for MtlsAuth {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Violations> {
-        let rules = Rules {
-            ca_certificates: config.ca_certificates,
-            consumer_by: config.consumer_by.unwrap_or_default(),
-            skip_consumer_lookup: config.skip_consumer_lookup,
-            default_consumer: config.default_consumer,
-            authenticated_group_by: config.authenticated_group_by,
-            revocation_check: config.revocation_check_mode.unwrap_or(RevocationCheck::IgnoreCaError),
-            crls: config.crls.unwrap_or_default(),
-            allow_partial_chain: config.allow_partial_chain,
-            holds_for: Duration::from_millis(u64::try_from(config.cert_cache_ttl.unwrap_or(60_000)).unwrap_or(0)),
-        };
-        Ok(MtlsAuth { rules: Some(rules), send_ca_dn: config.send_ca_dn, judge: None })
+        Ok(MtlsAuth { rules: Some(config.rules), send_ca_dn: config.send_ca_dn, judge: None })
     }
 
     fn placed(&mut self, place: &Place) -> Result<(), Violations> {

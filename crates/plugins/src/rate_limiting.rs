@@ -1,6 +1,6 @@
 //! Limits how many requests a caller may send in a window of time.
 
-use crate::limits::{By, Limit, Meter, PERIODS, Policy, Windows, in_order};
+use crate::limits::{By, Meter, Numbers, PERIODS, Policy, Windows, in_order};
 use crate::redis_config::{self, RedisConfig};
 use http::header::RETRY_AFTER;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -48,24 +48,8 @@ use std::sync::Arc;
     check(Check::Custom(&IN_ORDER)),
 )]
 pub struct Config {
-    /// The most requests in a second.
-    #[schema(greater_than(0))]
-    second: Option<f64>,
-    /// The most requests in a minute.
-    #[schema(greater_than(0))]
-    minute: Option<f64>,
-    /// The most requests in an hour.
-    #[schema(greater_than(0))]
-    hour: Option<f64>,
-    /// The most requests in a day (UTC).
-    #[schema(greater_than(0))]
-    day: Option<f64>,
-    /// The most requests in a calendar month (UTC).
-    #[schema(greater_than(0))]
-    month: Option<f64>,
-    /// The most requests in a calendar year (UTC).
-    #[schema(greater_than(0))]
-    year: Option<f64>,
+    #[serde(flatten)]
+    numbers: Numbers,
     /// Whose requests are counted together. Where a request does not tell, its address does.
     #[schema(default = "consumer")]
     limit_by: Option<LimitBy>,
@@ -162,7 +146,7 @@ impl Plugin for RateLimiting {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Violations> {
-        let limits = Limit::among([config.second, config.minute, config.hour, config.day, config.month, config.year]);
+        let limits = config.numbers.limits();
         let status = crate::status(config.error_code.unwrap_or(429.0));
         let status = status.ok_or_else(|| Violations::field("error_code", "this is no HTTP status"))?;
         let by = match config.limit_by.unwrap_or(LimitBy::Consumer) {

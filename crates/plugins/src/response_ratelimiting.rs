@@ -1,6 +1,6 @@
 //! Limits what callers use, as their services count it.
 
-use crate::limits::{By, Limit, Meter, PERIODS, Period, Usage, Who, Windows};
+use crate::limits::{By, Meter, Numbers, PERIODS, Period, Usage, Who, Windows};
 use crate::rate_limiting::{PolicyName, policy};
 use crate::redis_config::{self, RedisConfig};
 use http::response::Parts;
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::plugin::{Place, Plugin, Verdict};
-use schema::{Check, Schema, Violations};
+use schema::{Schema, Violations};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -54,30 +54,6 @@ pub struct Config {
     /// The limits, by the name that the service calls them.
     #[schema(len_min(1), each(not_null))]
     limits: BTreeMap<String, Numbers>,
-}
-
-/// The most that may be used in a window.
-#[derive(Deserialize, Schema)]
-#[schema(check(Check::AtLeastOneOf(&["second", "minute", "hour", "day", "month", "year"])))]
-struct Numbers {
-    /// In a second.
-    #[schema(greater_than(0))]
-    second: Option<f64>,
-    /// In a minute.
-    #[schema(greater_than(0))]
-    minute: Option<f64>,
-    /// In an hour.
-    #[schema(greater_than(0))]
-    hour: Option<f64>,
-    /// In a day (UTC).
-    #[schema(greater_than(0))]
-    day: Option<f64>,
-    /// In a calendar month (UTC).
-    #[schema(greater_than(0))]
-    month: Option<f64>,
-    /// In a calendar year (UTC).
-    #[schema(greater_than(0))]
-    year: Option<f64>,
 }
 
 #[derive(Clone, Copy, Deserialize, Schema)]
@@ -133,8 +109,7 @@ impl Plugin for ResponseRatelimiting {
             });
             let periods = periods.collect::<Result<_, Violations>>()?;
             let remaining = header(format!("x-ratelimit-remaining-{name}"))?;
-            let Numbers { second, minute, hour, day, month, year } = numbers;
-            let own = Limit::among([second, minute, hour, day, month, year]);
+            let own = numbers.limits();
             let policy = policy(config.policy, &redis, config.fault_tolerant, -1.0)?;
             let meter = Arc::new(Meter::new(own, Windows::Fixed, policy)?);
             limits.push(Named { name, meter, remaining, periods });

@@ -2,7 +2,8 @@
 //!
 //! Field names, doc comments, types and `#[schema(...)]` rules become a `schema::Record`. Each rule is
 //! a method of `schema::Field`: `default = 1` calls `.default(json!(1))`, `between(0, 10)` calls
-//! `.between(0, 10)`, `unique` calls `.unique()`, `each(len_min(1))` gives rules to the elements.
+//! `.between(0, 10)`, `unique` calls `.unique()`, `each(len_min(1))` gives rules to the elements. The options of a
+//! `#[serde(flatten)]` field are the record's own.
 
 use proc_macro::TokenStream;
 use quote::{quote, quote_spanned};
@@ -32,6 +33,11 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
     for field in fields {
         let ident = field.ident.as_ref().ok_or_else(|| syn::Error::new(field.span(), "a record has named fields"))?;
         let doc = doc_of(&field.attrs);
+        if is_flattened(&field.attrs) {
+            let ty = &field.ty;
+            definitions.push(quote_spanned!(field.span()=> fields.extend(<#ty as ::schema::Schema>::record().fields);));
+            continue;
+        }
         if doc.is_empty() {
             return Err(syn::Error::new(ident.span(), "every option is documented: add a doc comment"));
         }
@@ -52,7 +58,7 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
             }),
             None => quote!(::schema::Field::of::<#ty>(#field_name, #doc)),
         };
-        definitions.push(quote_spanned!(field.span()=> (#start) #(#rules)*));
+        definitions.push(quote_spanned!(field.span()=> fields.push(#start #(#rules)*);));
     }
     let record_doc = doc_of(attrs);
     let (mut checks, mut shorthand, mut moved) = (Vec::new(), quote!(None), quote!(&[]));
@@ -87,9 +93,11 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
     Ok(quote! {
         impl ::schema::Schema for #name {
             fn record() -> ::schema::Record {
+                let mut fields = ::std::vec::Vec::new();
+                #(#definitions)*
                 ::schema::Record {
                     doc: #record_doc,
-                    fields: vec![#(#definitions),*],
+                    fields,
                     checks: vec![#(#checks),*],
                     shorthand: #shorthand,
                     moved: #moved,
@@ -101,6 +109,18 @@ fn record(name: &syn::Ident, attrs: &[Attribute], fields: &Fields) -> syn::Resul
         impl ::schema::Typed for #name {
             fn kind() -> ::schema::Kind { ::schema::Kind::Record(<#name as ::schema::Schema>::record()) }
         }
+    })
+}
+
+/// Whether the options of another struct stand here as this one's own: `#[serde(flatten)]`.
+fn is_flattened(attrs: &[Attribute]) -> bool {
+    attrs.iter().filter(|attr| attr.path().is_ident("serde")).any(|attr| {
+        let mut found = false;
+        let parsed = attr.parse_nested_meta(|meta| {
+            found |= meta.path.is_ident("flatten");
+            Ok(())
+        });
+        parsed.is_ok() && found
     })
 }
 
