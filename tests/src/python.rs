@@ -13,12 +13,13 @@ pub fn python() -> PathBuf {
         None if made.exists() => made,
         None => PathBuf::from("python3"),
     };
-    let finished = run(Command::new(&program).args(["-c", "import yaml, cryptography, h2, grpc"]));
+    let finished =
+        run(Command::new(&program).args(["-c", "import yaml, cryptography, h2, grpc, http_message_signatures"]));
     assert_eq!(
         finished.code,
         Some(0),
-        "{} lacks PyYAML, cryptography, h2 or grpcio. ./test installs all, and so does:\n\
-         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography h2 grpcio\n{}",
+        "{} lacks PyYAML, cryptography, h2, grpcio or http-message-signatures. ./test installs all, and so does:\n\
+         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography h2 grpcio http-message-signatures\n{}",
         program.display(),
         finished.stderr
     );

@@ -35,6 +35,8 @@ mod issuers;
 mod kong_cases;
 #[path = "all/limits.rs"]
 mod limits;
+#[path = "all/message_signatures.rs"]
+mod message_signatures;
 #[path = "all/names.rs"]
 mod names;
 #[path = "all/proxying.rs"]

@@ -9,6 +9,13 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
     hash
 }
 
+/// SHA-512 (FIPS 180-4).
+pub fn sha512(data: &[u8]) -> [u8; 64] {
+    let mut hash = [0; 64];
+    hash.copy_from_slice(digest::digest(&digest::SHA512, data).as_ref());
+    hash
+}
+
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256_hex(data: &[u8]) -> String {
     hex(&sha256(data))

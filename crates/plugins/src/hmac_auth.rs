@@ -6,13 +6,17 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, COOKIE, DATE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, StatusCode, Version};
 use jose::digest::{self, Hash};
+use message_signature::MessageSignature;
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::{Credential, Identity};
+use proxy::plugin::Fault;
 use schema::{Schema, Violations};
 use serde::Deserialize;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+mod message_signature;
 
 /// Authenticates a consumer by a signature over parts of the request (HMAC, RFC 2104), made with a shared secret.
 ///
@@ -39,6 +43,14 @@ pub struct Config {
     algorithms: Option<Vec<Algorithm>>,
     /// The realm named in the challenge.
     realm: Option<String>,
+    /// Whether HTTP Message Signatures (RFC 9421) are taken as well: `Signature-Input` and `Signature`, with
+    /// `hmac-sha256`, the user name as `keyid`, and `created` within `clock_skew`.
+    ///
+    /// They must sign method, host, path and query: `@method`, `@authority`, `@path`, `@query`, or `@target-uri` for the
+    /// last three. With `validate_request_body` they must sign `Content-Digest`, too (RFC 9530). Names of headers in
+    /// `enforce_headers` hold for them as well.
+    #[schema(ours, default = false)]
+    rfc9421: Option<bool>,
 }
 
 #[derive(Clone, Copy, Deserialize, Schema, PartialEq, Eq)]
@@ -94,6 +106,10 @@ impl Authenticator for HmacAuth {
     }
 
     fn hide(&self, exchange: &mut Exchange) {
+        if self.config.hide_credentials && self.takes_message_signatures() {
+            exchange.request.headers.remove(message_signature::INPUT);
+            exchange.request.headers.remove(message_signature::SIGNATURE);
+        }
         if self.config.hide_credentials
             && let Some((place, _)) = given(&exchange.request.headers)
         {
@@ -102,6 +118,9 @@ impl Authenticator for HmacAuth {
     }
 
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
+        if self.takes_message_signatures() && exchange.request.headers.contains_key(message_signature::INPUT) {
+            return self.by_message_signature(exchange).await;
+        }
         let Some((place, signature)) = given(&exchange.request.headers) else { return Err(refused("Unauthorized")) };
         if self.config.hide_credentials {
             // Also where it is wrong, since callers may go on as the anonymous consumer.
@@ -125,10 +144,7 @@ impl Authenticator for HmacAuth {
         if !digest::is_hmac(signature.algorithm.hash(), secret, signed.as_bytes(), &signature.tag) {
             return Err(refused(NO_MATCH));
         }
-        let identity = Identity {
-            consumer: Some(credential.consumer.clone()),
-            credential: Some(Credential { identifier: credential.identifier.clone() }),
-        };
+        let identity = identity(credential);
         if self.config.validate_request_body {
             let body = whole_body::read(exchange).await?;
             if !matches_digest(&exchange.request.headers, &body) {
@@ -140,10 +156,53 @@ impl Authenticator for HmacAuth {
 }
 
 impl HmacAuth {
+    fn takes_message_signatures(&self) -> bool {
+        self.config.rfc9421 == Some(true)
+    }
+
+    /// One of the signatures must be good; others may be for somebody else on the way.
+    async fn by_message_signature(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let skew = self.config.clock_skew.unwrap_or(300.0);
+        let good = message_signature::given(&exchange.request.headers).into_iter().find_map(|signature| {
+            let credential = exchange.registry().hmac(&signature.username)?;
+            let sound = signature.is_recent(now, skew) && self.covers_enough(&signature, exchange);
+            let good = sound && signature.is_by(credential.secret.reveal().as_bytes(), exchange);
+            good.then(|| (signature, identity(credential)))
+        });
+        Authenticator::hide(self, exchange);
+        let (signature, identity) = good.ok_or_else(|| refused(NOT_VERIFIED))?;
+        if self.config.validate_request_body {
+            let body = whole_body::read(exchange).await?;
+            if !signature.signs_body(&exchange.request.headers, &body) {
+                return Err(refused(NO_MATCH));
+            }
+        }
+        Ok(identity)
+    }
+
+    fn covers_enough(&self, signature: &MessageSignature, exchange: &Exchange) -> bool {
+        let algorithms = self.config.algorithms.as_deref().unwrap_or_default();
+        // The request line is signed in any case.
+        let line = |name: &&String| !matches!(name.as_str(), "request-line" | "@request-target");
+        let mut enforced = self.config.enforce_headers.iter().flatten().filter(line);
+        algorithms.contains(&Algorithm::Sha256)
+            && signature.is_for_one_request(exchange)
+            && enforced.all(|name| signature.covers(name))
+    }
+
     fn is_acceptable(&self, signature: &Signature) -> bool {
         let algorithms = self.config.algorithms.as_deref().unwrap_or_default();
         let enforced = self.config.enforce_headers.as_deref().unwrap_or_default();
         algorithms.contains(&signature.algorithm) && enforced.iter().all(|name| signature.signs(name))
+    }
+}
+
+fn identity(credential: &proxy::registry::HmacCredential) -> Identity {
+    Identity {
+        consumer: Some(credential.consumer.clone()),
+        credential: Some(Credential { identifier: credential.identifier.clone() }),
     }
 }
 
