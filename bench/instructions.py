@@ -6,6 +6,7 @@ request dearer must say so, by a new budget in instructions.json:
     bench/instructions                 builds the gate, measures, compares; 1 if a budget is exceeded
     bench/instructions --write         writes what was measured as the new budget
     bench/instructions --only plain    one scenario; --profile FILE keeps what callgrind wrote
+    bench/instructions --train         lets the gate do the same work without counting (for ./optimized)
 """
 import argparse
 import base64
@@ -27,6 +28,8 @@ BUDGET = HERE / "instructions.json"
 # What a run may differ from the budget, as a share.
 TOLERANCE = 0.02
 WARM_UP, MEASURED, CALLERS = 500, 2000, 8
+# How many requests of each scenario show a compiler what is hot.
+TRAINED = 20_000
 
 
 def free_port():
@@ -108,7 +111,7 @@ def load(url, headers, options, count):
         sys.exit(f"{url}: not all of {count} requests were answered\n{done.stdout}{done.stderr}")
 
 
-def measure(binary, folder, upstream, name, extra, headers, scheme, options, profile):
+def measure(binary, folder, upstream, name, extra, headers, scheme, options, profile, train):
     shutil.rmtree(folder / "data", ignore_errors=True)
     port = free_port()
     written = json.dumps(configuration(extra, upstream.port))
@@ -122,10 +125,10 @@ def measure(binary, folder, upstream, name, extra, headers, scheme, options, pro
     counted = folder / "callgrind.out"
     for old in folder.glob("callgrind.out*"):
         old.unlink()
-    gate = subprocess.Popen(
-        ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counted}",
-         binary, "start", "--settings", folder / "portcullis.toml"],
-        stdout=subprocess.PIPE, text=True)
+    counting = [] if train else [
+        "valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={counted}"]
+    gate = subprocess.Popen([*counting, binary, "start", "--settings", folder / "portcullis.toml"],
+                            stdout=subprocess.PIPE, text=True)
     try:
         for line in gate.stdout:
             if line.startswith("ready "):
@@ -135,6 +138,8 @@ def measure(binary, folder, upstream, name, extra, headers, scheme, options, pro
         url = f"{scheme}://127.0.0.1:{port}/"
         control = lambda state: subprocess.run(["callgrind_control", "-i", state, str(gate.pid)],
                                                check=True, capture_output=True)
+        if train:
+            return load(url, headers, options, TRAINED)
         load(url, headers, options, WARM_UP)
         control("on")
         load(url, headers, options, MEASURED)
@@ -154,6 +159,7 @@ def main():
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--only", action="append")
     parser.add_argument("--profile")
+    parser.add_argument("--train", action="store_true")
     options = parser.parse_args()
     budget = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
     over = []
@@ -161,11 +167,15 @@ def main():
         folder = pathlib.Path(name)
         upstream = Upstream(folder)
         try:
-            print(f"{'instructions a request':24} {'now':>9} {'budget':>9}")
+            if not options.train:
+                print(f"{'instructions a request':24} {'now':>9} {'budget':>9}")
             for name, scenario in scenarios().items():
                 if options.only and name not in options.only:
                     continue
-                found = measure(options.binary, folder, upstream, name, *scenario, options.profile)
+                found = measure(options.binary, folder, upstream, name, *scenario, options.profile, options.train)
+                if options.train:
+                    print(f"trained: {name}", flush=True)
+                    continue
                 allowed = budget.get(name)
                 print(f"{name:24} {found:9,} {allowed or 0:9,} {f'{found / allowed - 1:+.1%}' if allowed else ''}", flush=True)
                 if options.write:

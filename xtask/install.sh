@@ -46,6 +46,8 @@ has() {
         libc) [ -e /usr/include/stdio.h ] ;;
         # Not in everybody's PATH.
         nginx | dnsmasq | slapd) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] ;;
+        # Debian keeps the server's programs beside the versions that there are.
+        postgres) compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

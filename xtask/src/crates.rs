@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["schema-derive"],
     &["schema", "jose", "router", "http1"],
     &["model", "net"],
-    &["proxy"],
+    &["proxy", "store"],
     &["plugins", "admin"],
     &["portcullis"],
 ];
@@ -22,6 +22,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper", &["net", "proxy"]),
     ("ldap3", &["net"]),
     ("redis", &["net"]),
+    ("rusqlite", &["store"]),
+    ("tokio-postgres", &["store"]),
     ("hyper-util", &["net", "proxy"]),
     ("rustls", &["net"]),
     ("tokio-rustls", &["net"]),

@@ -21,6 +21,14 @@ pub struct Row {
     pub expires_at: Option<u64>,
 }
 
+impl Row {
+    /// A row of an entity that is complete; nothing if it has no identity.
+    pub fn new(json: Map<String, Value>, expires_at: Option<u64>) -> Option<Row> {
+        let id = json.get("id")?.as_str()?.parse().ok()?;
+        Some(Row { id, json, place: Place::new(), expires_at })
+    }
+}
+
 /// Rows by kind.
 #[derive(Clone, Default)]
 pub struct Configuration {

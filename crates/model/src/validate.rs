@@ -1,6 +1,7 @@
 //! Rules over the whole set: references lead somewhere, names are unique, plugins exist and fit.
 
 use crate::declarative::{Draft, Wanted, strict_uuid};
+use crate::entity::EntityKind;
 use crate::invalid::{Invalid, Offence};
 use schema::{Value, Violations, json};
 use std::collections::{HashMap, HashSet};
@@ -86,36 +87,16 @@ fn uniqueness(drafts: &[Draft], found: &mut [Violations]) {
         if draft.given_id {
             claim("primary key", draft.id.to_string());
         }
-        for field in kind.unique_fields() {
-            if let Some(value) = draft.json.get(field.name).and_then(Value::as_str) {
-                // A secret must not be read off an error message.
-                claim(field.name, shown(field.name, kind.name, value));
-            }
-        }
-        for fields in kind.unique_together {
-            let value = |field: &&str| match draft.json.get(*field) {
-                Some(Value::String(text)) => text.clone(),
-                Some(Value::Object(reference)) => {
-                    reference.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
-                }
-                _ => String::new(),
-            };
-            let mut values: Vec<String> = fields.iter().map(value).collect();
-            values.extend(kind.besides.iter().map(value).filter(|value| !value.is_empty()));
-            // Keys outside a set need not differ.
-            if kind.name == "keys" && values.iter().any(String::is_empty) {
-                continue;
-            }
-            claim(&fields.join(", "), values.join(", "));
+        for unique in kind.claims(&draft.json) {
+            let value = unique.fields.iter().zip(&unique.values).map(|(field, value)| shown(kind, field, value));
+            claim(&unique.fields.join(", "), value.collect::<Vec<_>>().join(", "));
         }
     }
 }
 
 /// A unique value as an error may show it: API keys and tokens by their hash.
-fn shown(field: &str, kind: &str, value: &str) -> String {
-    let secret =
-        matches!((kind, field), ("keyauth_credentials", "key") | ("oauth2_tokens", "access_token" | "refresh_token"));
-    match secret {
+fn shown(kind: &EntityKind, field: &str, value: &str) -> String {
+    match kind.is_secret(field) {
         true => format!("[secret {}]", jose::digest::sha256_hex(value.as_bytes()).get(..12).unwrap_or_default()),
         false => value.to_owned(),
     }

@@ -1,0 +1,340 @@
+//! What survives a restart: entities and the feed of their changes, in SQLite or PostgreSQL.
+//!
+//! ```text
+//! Store::read     questions over a connection of their own
+//! Store::change   a transaction: what it writes comes into force as a whole, with a line in the feed for each entity
+//! Store::changes  the feed: what was changed since one has last looked
+//! Store::watch    says when it is time to look
+//! ```
+//!
+//! Both engines are asked with the same SQL. Everything here waits for a disk or a network, so that nothing of it may run
+//! where requests do: the gate keeps in memory what requests need.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod body;
+mod entities;
+mod migrations;
+mod postgres;
+mod sql;
+mod sqlite;
+
+pub use migrations::Version;
+pub use postgres::{PostgresSettings, PostgresTls};
+
+use body::Sealer;
+use entities::Tables;
+use jose::seal::{KeyedHash, Ring};
+use model::entity::KINDS;
+use model::rows::{Part, Tagged, Unavailable};
+use model::{EntityKind, Row, Rows, Writes, entity};
+use postgres::Postgres;
+use sql::{Cell, Sql, odd};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// Where entities are kept.
+pub enum Place {
+    /// A file, for one gate.
+    Sqlite(PathBuf),
+    /// A server, for many.
+    Postgres(PostgresSettings),
+}
+
+/// The database.
+pub struct Store {
+    engine: Engine,
+    idle: Mutex<Vec<Box<dyn Sql>>>,
+    sealer: Sealer,
+}
+
+enum Engine {
+    Sqlite(PathBuf),
+    Postgres(Postgres),
+}
+
+/// An entity that was changed. What became of it is asked for by itself.
+#[derive(Clone, Copy)]
+pub struct Changed {
+    pub kind: &'static EntityKind,
+    pub id: Uuid,
+}
+
+/// How many connections are kept for the next questions.
+const KEPT: usize = 8;
+/// How often the feed is looked at, whoever has said something or not.
+const POLL: Duration = Duration::from_secs(1);
+/// How many entities are read at once.
+const AT_ONCE: usize = 1000;
+
+impl Store {
+    /// Opens the database, and brings its tables up to this version.
+    ///
+    /// `ring` opens what was sealed before; another key than that which was used is an error.
+    pub fn open(place: Place, ring: Ring) -> Result<Store, Unavailable> {
+        let engine = match place {
+            Place::Sqlite(path) => Engine::Sqlite(path),
+            Place::Postgres(settings) => Engine::Postgres(Postgres::new(settings)?),
+        };
+        let connection = engine.connect()?;
+        migrations::run(connection.as_ref())?;
+        let hash = hash_key(connection.as_ref(), &ring)?;
+        Ok(Store { engine, idle: Mutex::new(vec![connection]), sealer: Sealer { ring, hash } })
+    }
+
+    /// Asks something.
+    pub fn read<T>(&self, ask: impl Fn(&dyn Rows) -> Result<T, Unavailable>) -> Result<T, Unavailable> {
+        self.with_connection(|sql| ask(&self.tables(sql)))
+    }
+
+    /// Changes something. If `make` fails, or cannot be finished, nothing was changed.
+    pub fn change<T, E: From<Unavailable>>(&self, make: impl FnOnce(&Change) -> Result<T, E>) -> Result<T, E> {
+        let connection = self.begin()?;
+        let sql = connection.as_ref();
+        let made = make(&Change(self.tables(sql))).and_then(|made| {
+            let commit = match self.engine {
+                Engine::Sqlite(_) => "COMMIT".to_owned(),
+                Engine::Postgres(_) => format!("{}; COMMIT", postgres::NOTIFY),
+            };
+            sql.run(&commit)?;
+            Ok(made)
+        });
+        // A connection whose change cannot be taken back is not used again.
+        if made.is_ok() || sql.run("ROLLBACK").is_ok() {
+            self.keep(connection);
+        }
+        made
+    }
+
+    /// What was changed after the change of this number, each entity once, and the number of the last change.
+    pub fn changes(&self, after: u64) -> Result<(Vec<Changed>, u64), Unavailable> {
+        self.with_connection(|sql| changes(sql, after))
+    }
+
+    /// The number of the last change.
+    pub fn last_change(&self) -> Result<u64, Unavailable> {
+        self.with_connection(last_change)
+    }
+
+    /// Every entity of a kind, one after the other.
+    pub fn each(&self, kind: &'static EntityKind, mut take: impl FnMut(Row)) -> Result<(), Unavailable> {
+        let mut from = Uuid::nil();
+        loop {
+            let part = Part { below: None, tagged: &Tagged::Anyhow, from, count: AT_ONCE, now: 0 };
+            let rows = self.read(|rows| rows.list(kind, &part))?;
+            let full = rows.len() == AT_ONCE;
+            if let Some(last) = rows.last() {
+                from = Uuid::from_u128(last.id.as_u128().saturating_add(1));
+            }
+            rows.into_iter().for_each(&mut take);
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Seals anew what is not under the first key of the ring; the number of entities that were.
+    pub fn seal_anew(&self) -> Result<u64, Unavailable> {
+        let mut count = 0;
+        self.with_connection(|sql| keep_hash_key_current(sql, &self.sealer.ring))?;
+        for kind in KINDS.iter() {
+            let mut old = Vec::new();
+            self.each(kind, |row| old.push(row.id))?;
+            for ids in old.chunks(AT_ONCE) {
+                count += self.change(|change| change.0.seal_anew(kind, ids))?;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Which step of its tables the database is at.
+    pub fn version(&self) -> Result<Version, Unavailable> {
+        self.with_connection(migrations::version)
+    }
+
+    /// Calls `tell` when something may have been changed, by this gate or another, until the store is dropped.
+    pub fn watch(self: &Arc<Store>, tell: impl Fn() + Clone + Send + 'static) -> std::io::Result<()> {
+        if let Engine::Postgres(server) = &self.engine {
+            let (server, tell, store) = (server.clone(), tell.clone(), Arc::downgrade(self));
+            thread::Builder::new().name("feed".to_owned()).spawn(move || {
+                while store.strong_count() > 0 {
+                    // What is wrong with the server is told by those who need it.
+                    let _ = server.listen(&tell);
+                    thread::sleep(POLL);
+                }
+            })?;
+        }
+        let store = Arc::downgrade(self);
+        thread::Builder::new().name("poll".to_owned()).spawn(move || {
+            while store.strong_count() > 0 {
+                thread::sleep(POLL);
+                tell();
+            }
+        })?;
+        Ok(())
+    }
+
+    fn tables<'a>(&'a self, sql: &'a dyn Sql) -> Tables<'a> {
+        Tables { sql, sealer: &self.sealer, now: now() }
+    }
+
+    /// A connection in a transaction. One that was kept too long is replaced.
+    fn begin(&self) -> Result<Box<dyn Sql>, Unavailable> {
+        if let Some(connection) = self.kept()
+            && connection.begin().is_ok()
+        {
+            return Ok(connection);
+        }
+        let connection = self.engine.connect()?;
+        connection.begin()?;
+        Ok(connection)
+    }
+
+    /// Questions may be asked again, on a new connection where a kept one is broken.
+    fn with_connection<T>(&self, ask: impl Fn(&dyn Sql) -> Result<T, Unavailable>) -> Result<T, Unavailable> {
+        if let Some(connection) = self.kept() {
+            let answer = ask(connection.as_ref());
+            if answer.is_ok() || connection.is_usable() {
+                self.keep(connection);
+                return answer;
+            }
+        }
+        let connection = self.engine.connect()?;
+        let answer = ask(connection.as_ref());
+        self.keep(connection);
+        answer
+    }
+
+    fn kept(&self) -> Option<Box<dyn Sql>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn keep(&self, connection: Box<dyn Sql>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if connection.is_usable() && idle.len() < KEPT {
+            idle.push(connection);
+        }
+    }
+}
+
+/// A change under way. What it has written it sees, and nobody else does.
+pub struct Change<'a>(Tables<'a>);
+
+impl Change<'_> {
+    pub fn rows(&self) -> &dyn Rows {
+        &self.0
+    }
+
+    pub fn writes(&self) -> &dyn Writes {
+        &self.0
+    }
+
+    /// As [`Store::changes`], with those of this change.
+    pub fn changes(&self, after: u64) -> Result<(Vec<Changed>, u64), Unavailable> {
+        changes(self.0.sql, after)
+    }
+}
+
+impl Engine {
+    fn connect(&self) -> Result<Box<dyn Sql>, Unavailable> {
+        match self {
+            Engine::Sqlite(path) => sqlite::connect(path),
+            Engine::Postgres(server) => server.connect(),
+        }
+    }
+}
+
+fn changes(sql: &dyn Sql, after: u64) -> Result<(Vec<Changed>, u64), Unavailable> {
+    let last = last_change(sql)?;
+    if last == after {
+        return Ok((Vec::new(), last));
+    }
+    let given = [Cell::from(after), Cell::from(last)];
+    let found = sql.ask(
+        "SELECT kind, id, max(number) FROM changes WHERE number > $1 AND number <= $2 \
+         GROUP BY kind, id ORDER BY max(number)",
+        &given,
+    )?;
+    let changed = |cells: &Vec<Cell>| match cells.as_slice() {
+        [kind, id, _] => Some(Changed { kind: kind.text().and_then(entity::kind)?, id: id.id()? }),
+        _ => None,
+    };
+    // Kinds that only a newer version knows say nothing to this one.
+    Ok((found.iter().filter_map(changed).collect(), last))
+}
+
+fn last_change(sql: &dyn Sql) -> Result<u64, Unavailable> {
+    let row = sql.ask_one("SELECT number FROM last_change", &[])?;
+    row.as_deref().and_then(|row| row.first()).and_then(Cell::number).ok_or_else(odd)
+}
+
+const HASH_KEY: &str = "hash key";
+
+/// The key of keyed hashes, made with the database and kept in it, sealed.
+fn hash_key(sql: &dyn Sql, ring: &Ring) -> Result<KeyedHash, Unavailable> {
+    let wrong = |error: jose::seal::SealError| {
+        Unavailable(format!(
+            "the database cannot be read with this encryption key ({error}); give the gate the key that it was made with"
+        ))
+    };
+    sql.begin()?;
+    let key = || {
+        let row = sql.ask_one("SELECT value FROM facts WHERE name = $1", &[HASH_KEY.into()])?;
+        let key = match row.as_deref().and_then(|row| row.first()).and_then(Cell::bytes) {
+            Some(sealed) => ring.open(HASH_KEY.as_bytes(), sealed).map_err(wrong)?,
+            None => {
+                let mut key = vec![0; 32];
+                getrandom::fill(&mut key).map_err(|error| Unavailable(error.to_string()))?;
+                let sealed = ring.seal(HASH_KEY.as_bytes(), &key).map_err(wrong)?;
+                sql.ask("INSERT INTO facts (name, value) VALUES ($1, $2)", &[HASH_KEY.into(), sealed.into()])?;
+                key
+            }
+        };
+        sql.run("COMMIT")?;
+        Ok(KeyedHash::new(&key))
+    };
+    key().inspect_err(|_| drop(sql.run("ROLLBACK")))
+}
+
+fn keep_hash_key_current(sql: &dyn Sql, ring: &Ring) -> Result<(), Unavailable> {
+    let row = sql.ask_one("SELECT value FROM facts WHERE name = $1", &[HASH_KEY.into()])?;
+    let sealed = row.as_deref().and_then(|row| row.first()).and_then(Cell::bytes).ok_or_else(odd)?;
+    let anew = ring.open(HASH_KEY.as_bytes(), sealed).and_then(|key| ring.seal(HASH_KEY.as_bytes(), &key));
+    let anew = anew.map_err(|error| Unavailable(error.to_string()))?;
+    sql.ask("UPDATE facts SET value = $1 WHERE name = $2", &[anew.into(), HASH_KEY.into()]).map(drop)
+}
+
+impl Tables<'_> {
+    fn seal_anew(&self, kind: &'static EntityKind, ids: &[Uuid]) -> Result<u64, Unavailable> {
+        let mut count = 0;
+        for id in ids {
+            let given = [kind.name.into(), (*id).into()];
+            let row = self.sql.ask_one("SELECT body FROM entities WHERE kind = $1 AND id = $2", &given)?;
+            let Some(body) = row.as_deref().and_then(|row| row.first()).and_then(Cell::bytes) else { continue };
+            if !self.sealer.is_current(body) {
+                let entity = self.sealer.read(kind.name, *id, body)?;
+                let anew = self.sealer.write(kind, *id, &entity)?;
+                let [kind, id] = given;
+                self.sql.ask("UPDATE entities SET body = $3 WHERE kind = $1 AND id = $2", &[kind, id, anew.into()])?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl<'a> Deref for Change<'a> {
+    type Target = dyn Writes + 'a;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
