@@ -48,6 +48,11 @@ impl Gate {
 
     /// Without a declarative file: the configuration comes over the Admin API.
     pub fn empty() -> GateBuilder {
+        Gate::stored().env("KONG_DATABASE", "off")
+    }
+
+    /// A gate that keeps entities in a database: SQLite, unless its settings say otherwise.
+    pub fn stored() -> GateBuilder {
         let data = TempDir::new();
         let path = data.path().to_str().unwrap().to_owned();
         GateBuilder { data, config: None, env: Vec::new() }

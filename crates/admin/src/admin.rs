@@ -2,16 +2,19 @@
 
 use crate::call::Call;
 use crate::error::Error;
-use crate::locate::{self, Scope};
+use crate::locate;
 use crate::query::Query;
 use crate::reply::{self, Response};
 use crate::resource::{Nested, Resource};
 use crate::{Gate, Token};
-use crate::{configuration, endpoint, entity_list, entity_read, entity_write, explain, information, schemas, tags};
+use crate::{
+    configuration, endpoint, entity_list, entity_read, entity_write, explain, health, information, schemas, tags,
+};
 use bytes::Bytes;
 use http::{Method, Request};
-use model::EntityKind;
 use model::entity;
+use model::rows::Below;
+use model::{EntityKind, Rows, Writes};
 
 /// Kong's Admin API over a gate.
 pub struct Admin<G> {
@@ -44,51 +47,74 @@ impl<G: Gate> Admin<G> {
         if request.method() == Method::OPTIONS {
             return Ok(reply::methods(allow));
         }
-        let configuration = self.gate.configuration();
-        let call = Call {
-            configuration: &configuration,
-            catalog: self.gate.catalog(),
-            now: self.gate.now(),
-            path: request.uri().path(),
-            query: Query::read(request.uri().query()),
-            headers: request.headers(),
-            body: request.body(),
-        };
         let method = match *request.method() {
             Method::HEAD => &Method::GET,
             ref method => method,
         };
+        let document = self.gate.document();
+        let answer = |rows: &dyn Rows, writes: Option<&dyn Writes>| {
+            let call = Call {
+                rows,
+                writes,
+                document: document.as_deref(),
+                catalog: self.gate.catalog(),
+                now: self.gate.now(),
+                path: request.uri().path(),
+                query: Query::read(request.uri().query()),
+                headers: request.headers(),
+                body: request.body(),
+            };
+            self.about(&call, method, resource, &parameters)
+        };
+        match document.is_none() && resource.is_changed_by(method) {
+            true => self.gate.change(|writes| answer(writes, Some(writes))),
+            false => answer(self.gate.rows().as_ref(), None),
+        }
+    }
+
+    fn about(
+        &self,
+        call: &Call,
+        method: &Method,
+        resource: Resource,
+        parameters: &[String],
+    ) -> Result<Response, Error> {
         // A path has as many parameters as its resource needs; an empty one never matches.
         let parameter = |index: usize| parameters.get(index).map_or("", String::as_str);
         match resource {
-            Resource::Information => Ok(information::root(&call, &self.gate.facts())),
-            Resource::Status => Ok(information::status(&call, &self.gate.facts())),
+            Resource::Information => information::root(call, &self.gate.facts()),
+            Resource::Status => Ok(information::status(call, &self.gate.facts())),
             Resource::Endpoints => Ok(information::endpoints()),
-            Resource::EnabledPlugins => Ok(information::enabled_plugins(&call)),
-            Resource::Configuration if method == Method::POST => configuration::load(&self.gate, &call),
-            Resource::Configuration => Ok(configuration::export(&call)),
-            Resource::Explain => explain::explain(&self.gate, &call),
-            Resource::Tags => tags::list(&call, None),
-            Resource::Tag => tags::list(&call, Some(parameter(0))),
+            Resource::EnabledPlugins => Ok(information::enabled_plugins(call)),
+            Resource::Configuration if method == Method::POST => configuration::load(&self.gate, call),
+            Resource::Configuration => configuration::export(call),
+            Resource::Explain => explain::explain(&self.gate, call),
+            Resource::Tags => tags::list(call, None),
+            Resource::Tag => tags::list(call, Some(parameter(0))),
             Resource::EntitySchema => schemas::entity(parameter(0)),
-            Resource::PluginSchema => schemas::plugin(&call, parameter(0)),
+            Resource::PluginSchema => schemas::plugin(call, parameter(0)),
             Resource::VaultSchema => schemas::vault(parameter(0)),
             Resource::ValidateEntity => {
                 let name = parameter(0);
                 let unknown = || Error::NoSchema { what: "entity", name: name.to_owned() };
-                schemas::validate(&call, entity::kind(name).ok_or_else(unknown)?)
+                schemas::validate(call, entity::kind(name).ok_or_else(unknown)?)
             }
-            Resource::Validate(kind) => schemas::validate(&call, kind),
-            Resource::Collection(kind) => collection(&call, method, kind, None),
-            Resource::Entity(kind) => single(&call, method, kind, parameter(0), None),
+            Resource::Validate(kind) => schemas::validate(call, kind),
+            Resource::Collection(kind) => collection(call, method, kind, None),
+            Resource::Entity(kind) => single(call, method, kind, parameter(0), None),
             Resource::Children(nested) => {
-                collection(&call, method, nested.child, Some(below(&call, nested, parameter(0))?))
+                collection(call, method, nested.child, Some(below(call, nested, parameter(0))?))
             }
             Resource::Child(nested) => {
-                let scope = below(&call, nested, parameter(0))?;
-                single(&call, method, nested.child, parameter(1), Some(scope))
+                let scope = below(call, nested, parameter(0))?;
+                single(call, method, nested.child, parameter(1), Some(scope))
             }
-            Resource::Parent(nested) => parent(&call, method, nested, parameter(0)),
+            Resource::Parent(nested) => parent(call, method, nested, parameter(0)),
+            Resource::Health => health::of_upstream(call, parameter(0), &self.gate.facts()),
+            Resource::AllTargets => health::all_targets(call, parameter(0)),
+            Resource::TargetHealth => health::set(call, parameter(0)),
+            Resource::Elsewhere(text) => Err(Error::Elsewhere(text)),
+            Resource::LogLevel => Ok(information::log_level(&self.gate.facts())),
         }
     }
 }
@@ -97,7 +123,7 @@ fn collection(
     call: &Call,
     method: &Method,
     kind: &'static EntityKind,
-    scope: Option<Scope>,
+    scope: Option<Below>,
 ) -> Result<Response, Error> {
     match *method {
         Method::POST => entity_write::create(call, kind, scope),
@@ -110,26 +136,26 @@ fn single(
     method: &Method,
     kind: &'static EntityKind,
     key: &str,
-    scope: Option<Scope>,
+    scope: Option<Below>,
 ) -> Result<Response, Error> {
     let located = locate::locate(call, kind, key, scope)?;
     match *method {
         Method::PUT => entity_write::replace(call, kind, located, scope),
         Method::PATCH => entity_write::update(call, kind, located, scope),
-        Method::DELETE => entity_write::remove(kind, located, scope),
+        Method::DELETE => entity_write::remove(call, kind, located, scope),
         _ => entity_read::show(call, kind, located),
     }
 }
 
 /// The entities below one parent, which must be there.
-fn below(call: &Call, nested: Nested, key: &str) -> Result<Scope, Error> {
+fn below(call: &Call, nested: Nested, key: &str) -> Result<Below, Error> {
     let parent = locate::locate(call, nested.parent, key, None)?.row.ok_or(Error::NotFound)?;
-    Ok(Scope { field: nested.field, parent: parent.id, parent_kind: nested.parent.name })
+    Ok(Below { field: nested.field, parent: parent.id, parent_kind: nested.parent.name })
 }
 
 /// The entity that another refers to.
 fn parent(call: &Call, method: &Method, nested: Nested, key: &str) -> Result<Response, Error> {
     let child = locate::locate(call, nested.child, key, None)?.row.ok_or(Error::NotFound)?;
-    let id = locate::reference(child, nested.field).ok_or(Error::NotFound)?;
+    let id = child.reference(nested.field).ok_or(Error::NotFound)?;
     single(call, method, nested.parent, &id.to_string(), None)
 }

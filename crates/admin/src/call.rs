@@ -3,12 +3,16 @@
 use crate::query::Query;
 use bytes::Bytes;
 use http::HeaderMap;
-use model::Configuration;
+use model::{Configuration, Rows, Writes};
 use schema::Catalog;
 
-/// What the functions behind the endpoints work on: one configuration from beginning to end.
+/// What the functions behind the endpoints work on.
 pub(crate) struct Call<'a> {
-    pub(crate) configuration: &'a Configuration,
+    pub(crate) rows: &'a dyn Rows,
+    /// Where changes are made. Nothing for questions, and where the configuration is one document.
+    pub(crate) writes: Option<&'a dyn Writes>,
+    /// The configuration, where it is one document.
+    pub(crate) document: Option<&'a Configuration>,
     pub(crate) catalog: &'a Catalog,
     /// Seconds since 1970.
     pub(crate) now: u64,

@@ -4,25 +4,25 @@ use crate::body::{self, Body};
 use crate::call::Call;
 use crate::error::Error;
 use crate::gate::Gate;
-use crate::locate;
 use crate::reply::{self, Response};
 use http::StatusCode;
-use model::{Invalid, Row, declarative};
+use model::{Configuration, Invalid, Row, declarative};
 use schema::{Value, json};
 
 /// The document that gives this configuration: JSON, indented, which is YAML too.
-pub(crate) fn export(call: &Call) -> Response {
-    let mut document = call.configuration.to_document();
-    keep_ends(call, &mut document);
-    reply::ok(&json!({ "config": format!("{document:#}") }))
+pub(crate) fn export(call: &Call) -> Result<Response, Error> {
+    let configuration = call.document.ok_or(Error::Database)?;
+    let mut document = configuration.to_document();
+    keep_ends(call, configuration, &mut document);
+    Ok(reply::ok(&json!({ "config": format!("{document:#}") })))
 }
 
 /// A key given for a time must not come back from an export as one given for ever.
-fn keep_ends(call: &Call, document: &mut Value) {
+fn keep_ends(call: &Call, configuration: &Configuration, document: &mut Value) {
     for (kind, shown) in document.as_object_mut().into_iter().flatten() {
         let Value::Array(shown) = shown else { continue };
-        let held = call.configuration.rows(kind);
-        let alive = std::mem::take(shown).into_iter().zip(held).filter(|(_, row)| locate::is_alive(call, row));
+        let held = configuration.rows(kind);
+        let alive = std::mem::take(shown).into_iter().zip(held).filter(|(_, row)| row.is_alive(call.now));
         *shown = alive.map(|(entity, row)| with_end(call, entity, row)).collect();
     }
 }
@@ -36,8 +36,9 @@ fn with_end(call: &Call, mut entity: Value, row: &Row) -> Value {
 
 /// Replaces the configuration, or says everything that is wrong with the new one.
 pub(crate) fn load(gate: &impl Gate, call: &Call) -> Result<Response, Error> {
+    let in_force = call.document.ok_or(Error::Database)?;
     let document = given(call)?;
-    if call.query.is_on("check_hash") && declarative::hash(&document) == call.configuration.hash {
+    if call.query.is_on("check_hash") && declarative::hash(&document) == in_force.hash {
         return Ok(reply::empty(StatusCode::NOT_MODIFIED));
     }
     match gate.load(&document) {

@@ -20,6 +20,16 @@ pub(crate) static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         ("/endpoints", Resource::Endpoints),
         ("/config", Resource::Configuration),
         ("/debug/explain", Resource::Explain),
+        ("/debug/node/log-level", Resource::LogLevel),
+        ("/clustering/data-planes", Resource::Elsewhere(CONTROL_PLANE)),
+        ("/clustering/status", Resource::Elsewhere(CONTROL_PLANE)),
+        ("/filter-chains", Resource::Elsewhere("this endpoint is only available when wasm is enabled")),
+        ("/upstreams/{upstreams}/health", Resource::Health),
+        ("/upstreams/{upstreams}/targets/all", Resource::AllTargets),
+        ("/upstreams/{upstreams}/targets/{targets}/healthy", Resource::TargetHealth),
+        ("/upstreams/{upstreams}/targets/{targets}/unhealthy", Resource::TargetHealth),
+        ("/upstreams/{upstreams}/targets/{targets}/{address}/healthy", Resource::TargetHealth),
+        ("/upstreams/{upstreams}/targets/{targets}/{address}/unhealthy", Resource::TargetHealth),
         ("/tags", Resource::Tags),
         ("/tags/{tags}", Resource::Tag),
         ("/plugins/enabled", Resource::EnabledPlugins),
@@ -48,6 +58,9 @@ pub(crate) static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
     }
     endpoints
 });
+
+const CONTROL_PLANE: &str =
+    "this endpoint is only available when Kong is configured to run as Control Plane for the cluster";
 
 fn of(kind: &'static EntityKind, add: &mut impl FnMut(String, Resource)) {
     add(format!("/{}", kind.collection), Resource::Collection(kind));

@@ -2,31 +2,31 @@
 
 use crate::call::Call;
 use crate::error::Error;
-use crate::locate::{self, Scope};
 use crate::page;
 use crate::reply::{self, Response};
 use crate::shown;
-use crate::tags::Filter;
-use model::{EntityKind, Row};
+use crate::tags;
+use model::EntityKind;
+use model::rows::{Asked, Below, Part, Tagged};
 use schema::{Value, json};
 use uuid::Uuid;
 
-pub(crate) fn list(call: &Call, kind: &EntityKind, scope: Option<Scope>) -> Result<Response, Error> {
-    let rows = call.configuration.rows(kind.name).iter().filter(|row| locate::is_alive(call, row));
-    if let (Some(custom_id), "consumers", None) = (call.query.get("custom_id"), kind.name, scope) {
-        let named = |row: &&Row| row.json.get("custom_id").and_then(Value::as_str) == Some(custom_id);
-        let found: Vec<Value> = rows.filter(named).map(|row| shown::shown(call, kind, row)).collect();
+pub(crate) fn list(call: &Call, kind: &'static EntityKind, below: Option<Below>) -> Result<Response, Error> {
+    if let (Some(value), "consumers", None) = (call.query.get("custom_id"), kind.name, below) {
+        let asked = Asked { field: "custom_id", value, below, now: call.now };
+        let found = call.rows.by_field(kind, &asked)?;
+        let found: Vec<Value> = found.iter().map(|row| shown::shown(call, kind, row)).collect::<Result<_, _>>()?;
         return Ok(reply::ok(&json!({ "data": found, "next": null })));
     }
     // Below a parent Kong does not filter by tags.
-    let filter = match scope {
-        None => Filter::read(&call.query)?,
-        Some(_) => Filter::All,
+    let tagged = match below {
+        None => tags::filter(&call.query)?,
+        Some(_) => Tagged::Anyhow,
     };
-    let mut rows: Vec<(Uuid, &Row)> = rows
-        .filter(|row| scope.is_none_or(|scope| scope.holds(row)) && filter.holds(row))
-        .map(|row| (row.id, row))
-        .collect();
-    rows.sort_unstable_by_key(|(id, _)| *id);
-    page::answer(call, rows, |row| shown::shown(call, kind, row))
+    let part = |from: Option<&Uuid>, count| {
+        let from = from.copied().unwrap_or_default();
+        let rows = call.rows.list(kind, &Part { below, tagged: &tagged, from, count, now: call.now })?;
+        Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+    };
+    page::answer(call, part, |row| shown::shown(call, kind, row))
 }

@@ -9,5 +9,5 @@ use model::EntityKind;
 
 pub(crate) fn show(call: &Call, kind: &EntityKind, located: Located) -> Result<Response, Error> {
     let row = located.row.ok_or(Error::NotFound)?;
-    Ok(reply::ok(&shown::shown(call, kind, row)))
+    Ok(reply::ok(&shown::shown(call, kind, &row)?))
 }

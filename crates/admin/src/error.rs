@@ -1,9 +1,11 @@
 //! What can be wrong with a request, and the one function that makes answers of it.
 
 use crate::reply::{self, Response};
-use http::header::{ALLOW, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use schema::{Value, Violations, json};
+use model::rows::{Claim, Refused, Unavailable};
+use model::{Invalid, entity};
+use schema::{Kind, Map, Value, Violations, json};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -50,12 +52,80 @@ pub(crate) enum Error {
     UnsupportedBy { verb: &'static str, kind: &'static str, field: &'static str },
     #[error("foreign key unresolved ({field}.{key}: {})", unresolved(key, value, parent))]
     Reference { field: &'static str, key: &'static str, value: String, parent: &'static str },
+    #[error("primary key violation on key '{{id=\"{0}\"}}'")]
+    TakenId(Uuid),
+    #[error("UNIQUE violation detected on '{}'", in_lua(fields))]
+    Taken { fields: Map<String, Value> },
+    #[error("the foreign key '{{id=\"{id}\"}}' does not reference an existing '{parent}' entity.")]
+    NoParent { field: &'static str, parent: &'static str, id: Uuid },
+    #[error("an existing '{by}' entity references this '{kind}' entity")]
+    InUse { kind: &'static str, by: &'static str },
+    #[error("this endpoint is only available when Kong is configured to not use a database")]
+    Database,
+    #[error("{0}")]
+    Elsewhere(&'static str),
+    #[error("no healthchecker found for {0}")]
+    NoHealthChecker(String),
+    #[error("the database cannot be asked at the moment; nothing was changed ({0})")]
+    Unavailable(Unavailable),
     #[error("declarative config is invalid: {fields}")]
     Configuration { fields: Value, flattened: Option<Vec<Value>> },
 }
 
 fn unresolved(key: &str, value: &str, parent: &str) -> String {
     format!("the foreign key cannot be resolved with '{{{key}=\"{value}\"}}' for an existing '{parent}' entity")
+}
+
+/// As Lua writes tables: `{consumer={id="..."},group="g"}`.
+fn in_lua(fields: &Map<String, Value>) -> String {
+    let value = |value: &Value| match value {
+        Value::Object(inner) => in_lua(inner),
+        other => other.to_string(),
+    };
+    let fields: Vec<String> = fields.iter().map(|(name, own)| format!("{name}={}", value(own))).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+impl From<Unavailable> for Error {
+    fn from(error: Unavailable) -> Error {
+        Error::Unavailable(error)
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Error {
+        match refused {
+            Refused::Taken { kind, claim } => Error::Taken { fields: claimed(kind, &claim) },
+            Refused::NoParent { field, parent, id } => Error::NoParent { field, parent, id },
+            Refused::InUse { kind, by } => Error::InUse { kind, by },
+            Refused::Unavailable(error) => Error::Unavailable(error),
+        }
+    }
+}
+
+/// The gate could not work with what would come out. What is wrong is told of one entity.
+impl From<Invalid> for Error {
+    fn from(mut invalid: Invalid) -> Error {
+        match invalid.entities.is_empty() {
+            true => Error::Schema(invalid.document),
+            false => Error::Schema(invalid.entities.swap_remove(0).violations),
+        }
+    }
+}
+
+fn claimed(kind: &str, claim: &Claim) -> Map<String, Value> {
+    let kind = entity::kind(kind);
+    let shown = |(field, value): (&&str, &String)| {
+        let definition = kind.and_then(|kind| kind.record.field(field));
+        let value = match definition.map(|field| &field.kind) {
+            _ if kind.is_some_and(|kind| kind.is_secret(field)) => json!("[secret]"),
+            Some(Kind::Foreign(_)) if value.is_empty() => Value::Null,
+            Some(Kind::Foreign(_)) => json!({ "id": value }),
+            _ => json!(value),
+        };
+        ((*field).to_owned(), value)
+    };
+    claim.fields.iter().zip(&claim.values).map(shown).collect()
 }
 
 impl Error {
@@ -85,7 +155,23 @@ impl Error {
                 response
             }
             Error::MediaType => plain(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Error::Json | Error::Form | Error::NoConfiguration => plain(bad),
+            Error::Json | Error::Form | Error::NoConfiguration | Error::Database => plain(bad),
+            Error::Elsewhere(_) | Error::NoHealthChecker(_) => plain(bad),
+            Error::Unavailable(_) => {
+                let mut response = plain(StatusCode::SERVICE_UNAVAILABLE);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                response
+            }
+            Error::TakenId(id) => coded(bad, 3, "primary key violation", json!({ "fields": { "id": id } })),
+            Error::Taken { fields } => {
+                coded(StatusCode::CONFLICT, 5, "unique constraint violation", json!({ "fields": fields }))
+            }
+            Error::NoParent { field, id, .. } => {
+                coded(bad, 4, "foreign key violation", json!({ "fields": { (field): { "id": id } } }))
+            }
+            Error::InUse { by, .. } => {
+                coded(bad, 4, "foreign key violation", json!({ "fields": { "@referenced_by": by } }))
+            }
             Error::PrimaryKey => {
                 coded(bad, 1, "invalid primary key", json!({ "fields": { "id": "expected a valid UUID" } }))
             }

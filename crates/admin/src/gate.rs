@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::Request;
-use model::{Configuration, Invalid};
+use model::rows::Unavailable;
+use model::{Configuration, Invalid, Rows, Writes};
 use schema::{Catalog, Value};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -11,8 +12,16 @@ use uuid::Uuid;
 
 /// The gate, as the Admin API sees it.
 pub trait Gate {
-    /// The configuration in force.
-    fn configuration(&self) -> Arc<Configuration>;
+    /// The configuration in force, where it is one document and not kept in a database.
+    fn document(&self) -> Option<Arc<Configuration>>;
+
+    /// The entities, to ask about.
+    fn rows(&self) -> Arc<dyn Rows>;
+
+    /// Changes entities in the database: what was written is in force when this returns. An error changes nothing.
+    fn change<T, E>(&self, make: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<Unavailable> + From<Invalid>;
 
     /// The plugins of this build.
     fn catalog(&self) -> &Catalog;
@@ -50,6 +59,8 @@ pub struct Facts {
     pub pid: u32,
     /// The settings in force, as JSON, without secrets.
     pub settings: Value,
+    /// Whether the database answers; nothing where there is none.
+    pub database: Option<bool>,
     pub connections: Connections,
 }
 

@@ -21,6 +21,7 @@ mod error;
 mod explain;
 mod form;
 mod gate;
+mod health;
 mod information;
 mod locate;
 mod multipart;

@@ -6,38 +6,46 @@ use crate::query::{self, Query};
 use crate::reply::{self, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use model::rows::{Below, Part, Tagged};
+use model::{EntityKind, Row};
 use schema::{Value, json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 const DEFAULT_SIZE: usize = 100;
 const MAX_SIZE: usize = 1000;
 
-/// The page of `items`, which are sorted by their keys.
+/// The page that was asked for, of what `part` gives: from a key on (which may be that of the first), so many.
 ///
-/// An offset is the key of the page's first item, so that a configuration that changes in between
-/// neither repeats an item nor hides one.
-pub(crate) fn answer<K, T>(call: &Call, items: Vec<(K, T)>, show: impl Fn(&T) -> Value) -> Result<Response, Error>
+/// An offset is the key of the page's first item, so that a change in between neither repeats an item nor hides one.
+pub(crate) fn answer<K, T>(
+    call: &Call,
+    part: impl FnOnce(Option<&K>, usize) -> Result<Vec<(K, T)>, Error>,
+    show: impl Fn(&T) -> Result<Value, Error>,
+) -> Result<Response, Error>
 where
-    K: Ord + Serialize + DeserializeOwned,
+    K: Serialize + DeserializeOwned,
 {
     let size = size(&call.query)?;
-    let start = match call.query.get("offset") {
-        None => 0,
-        Some(offset) => {
-            let first: K = decode(offset)?;
-            items.partition_point(|(key, _)| *key < first)
-        }
-    };
-    let mut rest = items.iter().skip(start);
-    let data: Vec<Value> = rest.by_ref().take(size).map(|(_, item)| show(item)).collect();
+    let start: Option<K> = call.query.get("offset").map(decode).transpose()?;
+    // One more than wanted tells where the next page begins.
+    let mut items = part(start.as_ref(), size + 1)?;
+    let following = if items.len() > size { items.pop() } else { None };
+    let data: Vec<Value> = items.iter().map(|(_, item)| show(item)).collect::<Result<_, _>>()?;
     let mut list = json!({ "data": data, "next": null });
-    if let Some((key, _)) = rest.next() {
+    if let Some((key, _)) = following {
         let offset = URL_SAFE_NO_PAD.encode(json!(key).to_string());
         list["next"] = json!(next(call, &offset));
         list["offset"] = json!(offset);
     }
     Ok(reply::ok(&list))
+}
+
+/// All entities of a kind, or those below a parent: for where there are few.
+pub(crate) fn all(call: &Call, kind: &'static EntityKind, below: Option<Below>) -> Result<Vec<Row>, Error> {
+    let part = Part { below, tagged: &Tagged::Anyhow, from: Uuid::nil(), count: i32::MAX as usize, now: call.now };
+    Ok(call.rows.list(kind, &part)?)
 }
 
 fn size(query: &Query) -> Result<usize, Error> {

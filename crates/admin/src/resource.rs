@@ -1,5 +1,6 @@
 //! What a path names.
 
+use http::Method;
 use model::EntityKind;
 
 /// What a path names. The path's parameters are kept beside it, in their order.
@@ -32,6 +33,16 @@ pub(crate) enum Resource {
     Child(Nested),
     /// `/routes/{route}/service`
     Parent(Nested),
+    /// `/upstreams/{upstream}/health`
+    Health,
+    /// `/upstreams/{upstream}/targets/all`
+    AllTargets,
+    /// `/upstreams/{upstream}/targets/{target}/healthy`, and for one of its addresses
+    TargetHealth,
+    /// What Kong has only with something that it does not have here, and what it says then.
+    Elsewhere(&'static str),
+    /// `/debug/node/log-level`
+    LogLevel,
 }
 
 /// A kind that refers to another.
@@ -44,10 +55,27 @@ pub(crate) struct Nested {
 }
 
 impl Resource {
+    /// Whether a request of this method changes entities.
+    pub(crate) fn is_changed_by(self, method: &Method) -> bool {
+        let entities = matches!(
+            self,
+            Resource::Collection(_)
+                | Resource::Entity(_)
+                | Resource::Children(_)
+                | Resource::Child(_)
+                | Resource::Parent(_)
+        );
+        entities && !method.is_safe()
+    }
+
     /// The methods it answers to, as the header `Allow` lists them.
     pub(crate) fn allow(self) -> &'static str {
         match self {
             Resource::Information
+            | Resource::Health
+            | Resource::AllTargets
+            | Resource::Elsewhere(_)
+            | Resource::LogLevel
             | Resource::Status
             | Resource::Endpoints
             | Resource::EnabledPlugins
@@ -56,6 +84,7 @@ impl Resource {
             | Resource::EntitySchema
             | Resource::PluginSchema
             | Resource::VaultSchema => "GET, HEAD, OPTIONS",
+            Resource::TargetHealth => "OPTIONS, PUT",
             Resource::Explain | Resource::ValidateEntity | Resource::Validate(_) => "OPTIONS, POST",
             Resource::Configuration | Resource::Collection(_) | Resource::Children(_) => "GET, HEAD, OPTIONS, POST",
             Resource::Entity(_) | Resource::Child(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",

@@ -1,24 +1,38 @@
 //! Rows as the Admin API shows them.
 
 use crate::call::Call;
-use crate::locate;
-use model::{EntityKind, Row};
+use crate::error::Error;
+use crate::page;
+use model::rows::Below;
+use model::{EntityKind, Row, entity};
 use schema::{Value, json};
+use uuid::Uuid;
 
 /// A row with what is not kept in it: a certificate's names, and how long an API key is still good.
-pub(crate) fn shown(call: &Call, kind: &EntityKind, row: &Row) -> Value {
+pub(crate) fn shown(call: &Call, kind: &EntityKind, row: &Row) -> Result<Value, Error> {
     let mut entity = row.json.clone();
     let name = row.json.get("name").and_then(Value::as_str);
     model::record(kind, call.catalog, name).show(&mut entity);
     if kind.name == "certificates" {
-        let snis = call.configuration.rows("snis").iter();
-        let own = snis.filter(|sni| locate::reference(sni, "certificate") == Some(row.id));
-        let mut names: Vec<&str> = own.filter_map(|sni| sni.json.get("name").and_then(Value::as_str)).collect();
+        let snis = snis(call, row.id)?;
+        let mut names: Vec<&str> = snis.iter().filter_map(|sni| sni.json.get("name").and_then(Value::as_str)).collect();
         names.sort_unstable();
         entity.insert("snis".to_owned(), json!(names));
     }
-    if let Some(end) = row.expires_at {
-        entity.insert("ttl".to_owned(), json!(end.saturating_sub(call.now)));
+    match row.expires_at {
+        Some(end) => drop(entity.insert("ttl".to_owned(), json!(end.saturating_sub(call.now)))),
+        // Kong says it also of those without an end, where entities come out of a database.
+        None if kind.has_ttl && call.document.is_none() => drop(entity.insert("ttl".to_owned(), Value::Null)),
+        None => {}
     }
-    Value::Object(entity)
+    Ok(Value::Object(entity))
+}
+
+/// The server names of a certificate.
+pub(crate) fn snis(call: &Call, certificate: Uuid) -> Result<Vec<Row>, Error> {
+    let below = Below { field: "certificate", parent: certificate, parent_kind: "certificates" };
+    match entity::kind("snis") {
+        Some(kind) => page::all(call, kind, Some(below)),
+        None => Ok(Vec::new()),
+    }
 }

@@ -1,6 +1,7 @@
 //! Hashes, and comparison that takes as long whether or not it matches.
 
-use aws_lc_rs::{constant_time, digest, hmac};
+use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
+use std::num::NonZeroU32;
 
 /// SHA-256 (FIPS 180-4).
 pub fn sha256(data: &[u8]) -> [u8; 32] {
@@ -24,6 +25,13 @@ pub fn sha256_hex(data: &[u8]) -> String {
 /// SHA-1 in lower-case hexadecimal: only for formats that others fixed long ago.
 pub fn sha1_hex(data: &[u8]) -> String {
     hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data).as_ref())
+}
+
+/// PBKDF2 with HMAC-SHA512 (RFC 8018 section 5.2): only for formats that others fixed long ago.
+pub fn pbkdf2_sha512(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> [u8; 32] {
+    let mut derived = [0; 32];
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA512, iterations, salt, password, &mut derived);
+    derived
 }
 
 /// The hash inside an HMAC.

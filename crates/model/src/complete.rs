@@ -2,8 +2,12 @@
 
 use crate::entity::EntityKind;
 use crate::vault::EnvConfig;
+use crate::{id, target};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use schema::{Catalog, Kind, Map, Record, Schema, Value, Violations, json};
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 
 /// An entity with every field, and what is kept beside them.
 #[derive(Debug)]
@@ -64,6 +68,83 @@ pub fn record<'a>(kind: &'a EntityKind, catalog: &Catalog, name: Option<&str>) -
         }
     }
     Cow::Owned(record)
+}
+
+/// What the gate makes itself where it was not said: times, keys, secrets; and addresses as they are kept.
+pub fn fill(kind: &EntityKind, entity: &mut Map<String, Value>, now: u64) -> Result<(), Violations> {
+    for field in ["created_at", "updated_at"] {
+        if entity.get(field).is_some_and(Value::is_null) {
+            entity.insert(field.to_owned(), json!(now));
+        }
+    }
+    let made: &[&str] = match kind.name {
+        "keyauth_credentials" => &["key"],
+        "jwt_secrets" => &["key", "secret"],
+        "hmacauth_credentials" => &["secret"],
+        "oauth2_credentials" => &["client_id", "client_secret"],
+        "oauth2_tokens" => &["access_token"],
+        _ => &[],
+    };
+    for field in made {
+        if entity.get(*field).is_some_and(|value| !value.is_null()) {
+            continue;
+        }
+        let key = id::random_key().map_err(|error| {
+            Violations::field(field, format!("the system gives no random numbers to make it from: {error}"))
+        })?;
+        entity.insert((*field).to_owned(), json!(key));
+    }
+    match kind.name {
+        "targets" => {
+            if let Some((host, port)) = target::split(text(entity, "target")) {
+                let joined = target::join(host, port);
+                entity.insert("target".to_owned(), json!(joined));
+            }
+        }
+        "ca_certificates" => {
+            let digest = pem_body(text(entity, "cert")).map(|der| jose::digest::sha256_hex(&der));
+            entity.insert("cert_digest".to_owned(), json!(digest));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Puts secrets into Kong's forms at rest: passwords as `sha1_hex(password + consumer id)`, secrets of clients that ask for
+/// it (`hash_secret`) as PBKDF2. Documents with `_transform: false` hold them so already.
+pub fn hash_secrets(kind: &EntityKind, credential: &mut Map<String, Value>) -> Result<(), Violations> {
+    const ITERATIONS: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not zero");
+    let (field, hash) = match kind.name {
+        "basicauth_credentials" => {
+            let consumer = credential.get("consumer").and_then(|consumer| consumer["id"].as_str()).unwrap_or_default();
+            let password = text(credential, "password");
+            ("password", jose::digest::sha1_hex(format!("{password}{consumer}").as_bytes()))
+        }
+        "oauth2_credentials" if credential.get("hash_secret") == Some(&json!(true)) => {
+            let mut salt = [0; 16];
+            getrandom::fill(&mut salt).map_err(|error| {
+                Violations::field("client_secret", format!("the system gives no random numbers: {error}"))
+            })?;
+            let secret = text(credential, "client_secret").as_bytes();
+            let derived = jose::digest::pbkdf2_sha512(secret, &salt, ITERATIONS);
+            let (salt, derived) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(derived));
+            ("client_secret", format!("$pbkdf2-sha512$i={ITERATIONS},l=32${salt}${derived}"))
+        }
+        _ => return Ok(()),
+    };
+    credential.insert(field.to_owned(), json!(hash));
+    Ok(())
+}
+
+fn text<'a>(entity: &'a Map<String, Value>, name: &str) -> &'a str {
+    entity.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The bytes of the first PEM block.
+fn pem_body(pem: &str) -> Option<Vec<u8>> {
+    let body = pem.split("-----").nth(2)?;
+    let letters: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    STANDARD.decode(letters).ok()
 }
 
 /// Credentials and tokens may be given for a time only; the time stands beside the schema, as in Kong.

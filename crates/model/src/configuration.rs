@@ -3,7 +3,7 @@
 use crate::complete::record;
 use crate::entity::{self, EntityKind, KINDS};
 use crate::invalid::{Invalid, Offence, Place};
-use crate::vault::Vaults;
+use crate::vault::{Vault, Vaults};
 use schema::{Catalog, Map, Schema, Value, Violations, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +44,13 @@ struct Table {
     by_id: HashMap<Uuid, usize>,
 }
 
+/// A row as its type, with secrets fetched from their vaults.
+pub fn typed<T: Schema>(kind: &EntityKind, row: &Row, vaults: &Vaults) -> Result<T, Violations> {
+    let mut value = Value::Object(row.json.clone());
+    kind.record.resolve(&mut value, &|reference| vaults.resolve(reference))?;
+    T::from_read(value)
+}
+
 /// The hash of a gate that was never given a configuration.
 pub const EMPTY_HASH: &str = "00000000000000000000000000000000";
 
@@ -52,8 +59,48 @@ impl Configuration {
         Configuration { hash: EMPTY_HASH.to_owned(), ..Configuration::default() }
     }
 
-    pub(crate) fn insert(&mut self, kind: &'static EntityKind, row: Row) {
+    /// Of rows that come out of a database, changed there one by one. The error is every secret that cannot be fetched.
+    pub fn changed(
+        &self,
+        changes: impl IntoIterator<Item = (&'static EntityKind, Uuid, Option<Row>)>,
+        catalog: &Catalog,
+        environment: &HashMap<String, String>,
+        number: u64,
+    ) -> (Configuration, Invalid) {
+        let mut new = Configuration { hash: format!("{number:032x}"), ..self.clone() };
+        for (kind, id, row) in changes {
+            new.remove(kind, id);
+            if let Some(row) = row {
+                new.insert(kind, row);
+            }
+        }
+        let mut vaults = Vaults::new(environment.clone());
+        for row in new.rows("vaults") {
+            if let Ok(vault) = Vault::from_read(Value::Object(row.json.clone())) {
+                vaults.add(&vault);
+            }
+        }
+        new.vaults = Arc::new(vaults);
+        let invalid = new.unresolved(catalog);
+        (new, invalid)
+    }
+
+    fn remove(&mut self, kind: &'static EntityKind, id: Uuid) {
+        let Some(table) = self.tables.get_mut(kind.name) else { return };
+        if let Some(index) = table.by_id.remove(&id) {
+            table.rows.swap_remove(index);
+            if let Some(moved) = table.rows.get_mut(index) {
+                moved.place = vec![(kind.name.to_owned(), index)];
+                table.by_id.insert(moved.id, index);
+            }
+        }
+    }
+
+    pub(crate) fn insert(&mut self, kind: &'static EntityKind, mut row: Row) {
         let table = self.tables.entry(kind.name).or_default();
+        if row.place.is_empty() {
+            row.place = vec![(kind.name.to_owned(), table.rows.len())];
+        }
         table.by_id.insert(row.id, table.rows.len());
         table.rows.push(row);
     }
@@ -88,15 +135,13 @@ impl Configuration {
     ///
     /// The error names the row whose secret is not to be had.
     pub fn typed<T: Schema>(&self, kind: &'static str) -> Vec<(&Row, Result<T, Violations>)> {
-        self.rows(kind).iter().map(|row| (row, self.read::<T>(kind, row))).collect()
+        let Some(kind) = entity::kind(kind) else { return Vec::new() };
+        self.rows(kind.name).iter().map(|row| (row, typed(kind, row, &self.vaults))).collect()
     }
 
-    fn read<T: Schema>(&self, kind: &str, row: &Row) -> Result<T, Violations> {
-        let mut value = Value::Object(row.json.clone());
-        if let Some(kind) = entity::kind(kind) {
-            kind.record.resolve(&mut value, &|reference| self.vaults.resolve(reference))?;
-        }
-        T::from_read(value)
+    /// Where references to secrets are looked up.
+    pub fn vaults(&self) -> &Vaults {
+        &self.vaults
     }
 
     /// A plugin's config with secrets fetched from their vaults.

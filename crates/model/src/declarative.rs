@@ -1,13 +1,12 @@
 //! A declarative document to a configuration: every entity read, every reference resolved, or all that is wrong.
 
-use crate::complete::{Complete, complete};
+use crate::complete::{Complete, complete, fill, hash_secrets};
 use crate::configuration::{Configuration, Row};
 use crate::document::{self, Node};
 use crate::entity::{self, EntityKind, KINDS};
 use crate::invalid::{Invalid, Offence, Place};
 use crate::vault::{Vault, Vaults};
-use crate::{format, id, target, validate};
-use base64::Engine;
+use crate::{format, id, validate};
 use schema::{Catalog, Map, Schema, Value, Violations, json};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -58,7 +57,13 @@ fn read_value(document: Value, hash: &str, context: Context) -> Result<Configura
     let Reader { drafts, invalid, transform, .. } = reader;
     let mut drafts = validate::whole(drafts, invalid)?;
     if transform {
-        drafts.iter_mut().filter(|draft| draft.kind.name == "basicauth_credentials").for_each(hash_password);
+        for draft in &mut drafts {
+            hash_secrets(draft.kind, &mut draft.json).map_err(|found| {
+                let (place, entity) = (draft.place.clone(), std::mem::take(&mut draft.given));
+                let offence = Offence { place, entity_type: draft.kind.singular, entity, violations: found };
+                Invalid { entities: vec![offence], ..Invalid::default() }
+            })?;
+        }
     }
     let mut vaults = context.vaults;
     let mut configuration = Configuration::empty();
@@ -239,50 +244,9 @@ impl Reader<'_> {
             return Err(found);
         }
         if let Ok(complete) = &mut read {
-            self.fill(kind, &mut complete.json)?;
+            fill(kind, &mut complete.json, self.context.now)?;
         }
         read
-    }
-
-    fn fill(&self, kind: &'static EntityKind, entity: &mut Map<String, Value>) -> Result<(), Violations> {
-        for field in ["created_at", "updated_at"] {
-            if entity.get(field).is_some_and(Value::is_null) {
-                entity.insert(field.to_owned(), json!(self.context.now));
-            }
-        }
-        let made: &[&str] = match kind.name {
-            "keyauth_credentials" => &["key"],
-            "jwt_secrets" => &["key", "secret"],
-            "hmacauth_credentials" => &["secret"],
-            "oauth2_credentials" => &["client_id", "client_secret"],
-            "oauth2_tokens" => &["access_token"],
-            _ => &[],
-        };
-        for field in made {
-            if entity.get(*field).is_some_and(|value| !value.is_null()) {
-                continue;
-            }
-            let key = id::random_key().map_err(|error| {
-                Violations::field(field, format!("the system gives no random numbers to make it from: {error}"))
-            })?;
-            entity.insert((*field).to_owned(), json!(key));
-        }
-        let text = |entity: &Map<String, Value>, name: &str| {
-            entity.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        match kind.name {
-            "targets" => {
-                if let Some((host, port)) = target::split(&text(entity, "target")) {
-                    entity.insert("target".to_owned(), json!(target::join(host, port)));
-                }
-            }
-            "ca_certificates" => {
-                let digest = pem_body(&text(entity, "cert")).map(|der| jose::digest::sha256_hex(&der));
-                entity.insert("cert_digest".to_owned(), json!(digest));
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     fn offend(&mut self, kind: &'static EntityKind, place: Place, entity: Value, violations: Violations) {
@@ -303,22 +267,6 @@ fn memberships(kind: &EntityKind, entity: &mut Map<String, Value>) {
     if let Value::Array(all) = entity.entry("consumer_group_consumers").or_insert_with(|| json!([])) {
         all.extend(said);
     }
-}
-
-/// Kong's form of a password at rest: `sha1_hex(password + consumer id)`. Documents with
-/// `_transform: false` hold it already.
-fn hash_password(credential: &mut Draft) {
-    let consumer = credential.json.get("consumer").and_then(|consumer| consumer["id"].as_str()).unwrap_or_default();
-    let password = credential.json.get("password").and_then(Value::as_str).unwrap_or_default();
-    let hash = jose::digest::sha1_hex(format!("{password}{consumer}").as_bytes());
-    credential.json.insert("password".to_owned(), json!(hash));
-}
-
-/// The bytes of the first PEM block.
-fn pem_body(pem: &str) -> Option<Vec<u8>> {
-    let body = pem.split("-----").nth(2)?;
-    let letters: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    base64::engine::general_purpose::STANDARD.decode(letters).ok()
 }
 
 /// The references of an entity, and a field that contradicts where it is nested.

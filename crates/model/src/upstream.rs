@@ -1,7 +1,7 @@
 //! An upstream: a name for several targets, and how requests are spread over them.
 
 use crate::text;
-use schema::{Check, Condition, Reference, Schema, Set};
+use schema::{Check, Condition, Map, Reference, Schema, Set, Value, Violations};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -21,6 +21,7 @@ const fn needs(field: &'static str, is: &'static str, then: &'static str) -> Che
 /// A name for several targets, and how requests are spread over them.
 #[derive(Clone, Debug, Deserialize, Schema)]
 #[schema(
+    shorthand = hashing,
     check(needs("hash_on", "header", "hash_on_header")),
     check(needs("hash_fallback", "header", "hash_fallback_header")),
     check(needs("hash_on", "cookie", "hash_on_cookie")),
@@ -101,6 +102,15 @@ pub struct Upstream {
     /// Whether the name in an SRV record is sent as `Host`.
     #[schema(default = false)]
     pub use_srv_name: Option<bool>,
+}
+
+/// Whoever says what is hashed wants hashing.
+fn hashing(upstream: &mut Map<String, Value>) -> Result<(), Violations> {
+    if let Some(hash_on) = upstream.get("hash_on").and_then(Value::as_str).map(str::to_owned) {
+        let algorithm = if hash_on == "none" { "round-robin" } else { "consistent-hashing" };
+        upstream.entry("algorithm").or_insert_with(|| algorithm.into());
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Schema)]

@@ -3,7 +3,7 @@
 use crate::declarative::{Draft, Wanted, strict_uuid};
 use crate::entity::EntityKind;
 use crate::invalid::{Invalid, Offence};
-use schema::{Value, Violations, json};
+use schema::{Map, Value, Violations, json};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -16,9 +16,7 @@ pub(crate) fn whole(mut drafts: Vec<Draft>, mut invalid: Invalid) -> Result<Vec<
     }
     uniqueness(&drafts, &mut found);
     for (draft, found) in drafts.iter().zip(&mut found) {
-        if matches!(draft.kind.name, "routes" | "services") {
-            carried(draft, found);
-        }
+        found.merge(carried(draft.kind, &draft.json));
     }
     for (draft, violations) in drafts.iter_mut().zip(found) {
         if !violations.is_empty() {
@@ -103,20 +101,22 @@ fn shown(kind: &EntityKind, field: &str, value: &str) -> String {
 }
 
 /// What the gate does not carry is refused by name: half a gate would be worse than none.
-fn carried(draft: &Draft, found: &mut Violations) {
+pub fn carried(kind: &EntityKind, entity: &Map<String, Value>) -> Violations {
     const CARRIED: &[&str] = &["http", "https", "grpc", "grpcs"];
-    let name = || draft.json.get("name").and_then(Value::as_str).unwrap_or("without a name");
-    let protocols = draft.json.get("protocols").and_then(Value::as_array).into_iter().flatten();
+    let mut found = Violations::default();
+    let name = || entity.get("name").and_then(Value::as_str).unwrap_or("without a name");
+    let protocols = entity.get("protocols").and_then(Value::as_array).into_iter().flatten();
     let other: Vec<&str> = protocols.filter_map(Value::as_str).filter(|protocol| !CARRIED.contains(protocol)).collect();
-    if let ("routes", false) = (draft.kind.name, other.is_empty()) {
+    if let ("routes", false) = (kind.name, other.is_empty()) {
         let text = format!("route '{}' is a stream route ({}): this gate carries {HTTP}", name(), other.join(", "));
         found.add("protocols", text);
     }
-    if let ("services", Some(protocol)) = (draft.kind.name, draft.json.get("protocol").and_then(Value::as_str))
+    if let ("services", Some(protocol)) = (kind.name, entity.get("protocol").and_then(Value::as_str))
         && !CARRIED.contains(&protocol)
     {
         found.add("protocol", format!("service '{}' speaks {protocol}: this gate carries {HTTP}", name()));
     }
+    found
 }
 
 const HTTP: &str = "http, https, grpc and grpcs";

@@ -129,6 +129,11 @@ pub fn system_authorities() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
 }
 
+/// Whether a text is one private key.
+pub fn check_key(pem: &str) -> Result<(), CertificateError> {
+    parse_key(pem).map(drop)
+}
+
 fn parse_key(pem: &str) -> Result<PrivateKeyDer<'static>, CertificateError> {
     // Both encrypted forms would otherwise surface as "no key" and as "bad base64".
     if pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {

@@ -9,7 +9,7 @@ use http::{HeaderName, StatusCode};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
-use proxy::identity::{Credential, Identity};
+use proxy::identity::Identity;
 use proxy::plugin::Place;
 use schema::{Schema, Violations};
 use serde::Deserialize;
@@ -78,12 +78,7 @@ impl Authenticator for BasicAuth {
             self.guard.admit(exchange, &username).await?;
             let registry = exchange.registry();
             match registry.basic(&username, &password) {
-                Some(found) => {
-                    return Ok(Identity {
-                        consumer: Some(found.consumer.clone()),
-                        credential: Some(Credential { identifier: found.identifier.clone() }),
-                    });
-                }
+                Some(identity) => return Ok(identity),
                 None => {
                     self.guard.failed(exchange, &username);
                     // A second guess in the same request is one too many.

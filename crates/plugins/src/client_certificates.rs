@@ -146,7 +146,7 @@ impl Judge {
             false => {
                 let registry = exchange.registry();
                 let found = names.find_map(|name| match registry.certificate(name, *authority) {
-                    Named::By(own) => Some((own.consumer.clone(), own.identifier.clone())),
+                    Named::By(own) => Some((own.consumer?, own.credential?.identifier)),
                     // Whose name this is was said, for another authority.
                     Named::Elsewhere => None,
                     Named::Nowhere => {
@@ -157,7 +157,7 @@ impl Judge {
                 });
                 let found = found.or_else(|| {
                     let usual = registry.consumer(self.rules.default_consumer.as_deref()?)?;
-                    Some((usual.clone(), identifier.clone()))
+                    Some((usual, identifier.clone()))
                 });
                 let (consumer, identifier) = found.ok_or_else(|| unproven("TLS certificate failed verification"))?;
                 (Some(consumer), identifier)

@@ -22,5 +22,5 @@ pub fn find(registry: &Registry, by: &[ConsumerBy], name: &str) -> Option<Arc<Co
         ConsumerBy::Username => registry.consumer_by_username(name),
         ConsumerBy::CustomId => registry.consumer_by_custom_id(name),
     });
-    found.next().cloned()
+    found.next()
 }

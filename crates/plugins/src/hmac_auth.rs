@@ -10,7 +10,7 @@ use message_signature::MessageSignature;
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
-use proxy::identity::{Credential, Identity};
+use proxy::identity::Identity;
 use proxy::plugin::Fault;
 use schema::{Schema, Violations};
 use serde::Deserialize;
@@ -138,13 +138,13 @@ impl Authenticator for HmacAuth {
         if ![&X_DATE, &DATE].into_iter().filter(dated).any(|name| is_recent(headers, name, skew)) {
             return Err(refused(NO_DATE));
         }
-        let Some(credential) = exchange.registry().hmac(&signature.username) else { return Err(refused(NOT_VERIFIED)) };
+        let known = exchange.registry().hmac(&signature.username);
+        let Some((credential, identity)) = known else { return Err(refused(NOT_VERIFIED)) };
         let signed = signed(exchange, &signature.parts);
         let secret = credential.secret.reveal().as_bytes();
         if !digest::is_hmac(signature.algorithm.hash(), secret, signed.as_bytes(), &signature.tag) {
             return Err(refused(NO_MATCH));
         }
-        let identity = identity(credential);
         if self.config.validate_request_body {
             let body = whole_body::read(exchange).await?;
             if !matches_digest(&exchange.request.headers, &body) {
@@ -166,10 +166,10 @@ impl HmacAuth {
         let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         let skew = self.config.clock_skew.unwrap_or(300.0);
         let good = message_signature::given(&exchange.request.headers).into_iter().find_map(|signature| {
-            let credential = exchange.registry().hmac(&signature.username)?;
+            let (credential, identity) = exchange.registry().hmac(&signature.username)?;
             let sound = signature.is_recent(now, skew) && self.covers_enough(&signature, exchange);
             let good = sound && signature.is_by(credential.secret.reveal().as_bytes(), exchange);
-            good.then(|| (signature, identity(credential)))
+            good.then_some((signature, identity))
         });
         Authenticator::hide(self, exchange);
         let (signature, identity) = good.ok_or_else(|| refused(NOT_VERIFIED))?;
@@ -196,13 +196,6 @@ impl HmacAuth {
         let algorithms = self.config.algorithms.as_deref().unwrap_or_default();
         let enforced = self.config.enforce_headers.as_deref().unwrap_or_default();
         algorithms.contains(&signature.algorithm) && enforced.iter().all(|name| signature.signs(name))
-    }
-}
-
-fn identity(credential: &proxy::registry::HmacCredential) -> Identity {
-    Identity {
-        consumer: Some(credential.consumer.clone()),
-        credential: Some(Credential { identifier: credential.identifier.clone() }),
     }
 }
 

@@ -9,14 +9,14 @@ use jose::{Jwt as Token, ParseError};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
-use proxy::identity::{Claims, Credential, Identity};
+use proxy::identity::{Claims, Identity};
 use proxy::plugin::Fault;
 use proxy::{balancer, query};
 use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
-use verdicts::{Times, Verdict, Verdicts};
+use verdicts::{By, Times, Verdict, Verdicts};
 
 mod issuers;
 mod key_set;
@@ -147,7 +147,7 @@ impl Authenticator for Jwt {
         if new {
             self.verdicts.keep(&token, verdict.clone());
         }
-        if let Some(told) = &verdict.told {
+        if let By::Issuer(told) = &verdict.by {
             exchange.request.headers.extend(told.headers.iter().cloned());
             exchange.authenticated_groups = told.groups.clone();
         }
@@ -185,10 +185,14 @@ impl Jwt {
         }
     }
 
-    /// Whether a verdict still stands: an issuer's, as long as its keys do.
+    /// Whether a verdict still stands: as long as its consumer and what has decided do.
     fn holds(&self, verdict: &Verdict, exchange: &Exchange) -> bool {
-        let told = verdict.told.as_ref();
-        told.is_none_or(|told| self.issuers.are_in_force(&told.issuer, &told.keys, &exchange.plan.fetcher))
+        let consumer = verdict.identity.consumer.as_ref();
+        consumer.is_none_or(|consumer| !consumer.is_revoked())
+            && match &verdict.by {
+                By::Credential(credential) => !credential.is_revoked(),
+                By::Issuer(told) => self.issuers.are_in_force(&told.issuer, &told.keys, &exchange.plan.fetcher),
+            }
     }
 
     /// Finds the key of a token, its issuer's or that of the credential which it names, and holds it against that.
@@ -199,7 +203,7 @@ impl Jwt {
         }
         let claim = self.config.key_claim_name.as_deref().unwrap_or("iss");
         let key = key_of(&token, claim)?;
-        let Some(credential) = exchange.registry().jwt(&key) else {
+        let Some((credential, identity)) = exchange.registry().jwt(&key) else {
             return Err(invalid(&format!("No credentials found for given '{claim}'")));
         };
         if token.alg() != credential.algorithm {
@@ -211,16 +215,12 @@ impl Jwt {
         };
         let verifying_key = verifying_key.as_ref().ok_or_else(|| invalid("Invalid key/secret"))?;
         let verified = token.verify(verifying_key).map_err(|_| invalid("Invalid signature"))?;
-        let identity = Identity {
-            consumer: Some(credential.consumer.clone()),
-            credential: Some(Credential { identifier: credential.identifier.clone() }),
-        };
-        Ok(Verdict { identity, times: Times::of(verified.claims()), told: None })
+        Ok(Verdict { identity, times: Times::of(verified.claims()), by: By::Credential(credential) })
     }
 
     /// Whether it is time for a token. An issuer's must always tell when it ends.
     fn check_times(&self, verdict: &Verdict, now: f64) -> Result<(), Refusal> {
-        let (times, told) = (verdict.times, verdict.told.as_ref());
+        let (times, told) = (verdict.times, verdict.told());
         let leeway = told.map_or(0.0, |told| told.leeway_s);
         let wanted = self.config.claims_to_verify.as_deref().unwrap_or_default();
         let mut wrong = Map::new();

@@ -9,7 +9,7 @@ use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::body::Body;
-use proxy::identity::{Credential, Identity};
+use proxy::identity::Identity;
 use proxy::plugin::Fault;
 use proxy::query;
 use schema::{Schema, Violations};
@@ -89,10 +89,7 @@ impl Authenticator for KeyAuth {
         let key = self.take_key(exchange).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
         match exchange.registry().api_key(&key, now.as_secs()) {
-            Some(found) => Ok(Identity {
-                consumer: Some(found.consumer.clone()),
-                credential: Some(Credential { identifier: found.identifier.clone() }),
-            }),
+            Some(identity) => Ok(identity),
             None => Err(unauthorized("Unauthorized")),
         }
     }

@@ -51,7 +51,7 @@ pub async fn outcome(consumer: Option<&str>, plugin: &str, mut config: Value, re
     };
     let mut exchange = exchange(request);
     if let Some(consumer) = consumer {
-        let consumer = exchange.registry().consumer(consumer).cloned();
+        let consumer = exchange.registry().consumer(consumer);
         exchange.identity =
             Some(Identity { consumer, credential: Some(Credential { identifier: header_value("test") }) });
     }

@@ -2,14 +2,16 @@
 
 use crate::cli::StartFlags;
 use crate::data_dir::DataDir;
+use crate::kept::{self, Applied, Kept, News, Tools};
 use crate::listeners::{Inherited, Listeners, Prepared};
 use crate::settings::{Settings, SettingsErrors, Warning};
 use crate::{conduct, logging, parts, report};
 use admin::{Connections, Facts};
 use arc_swap::ArcSwap;
 use model::document::Node;
+use model::rows::Unavailable;
 use model::vault::Vaults;
-use model::{Configuration, Invalid, declarative};
+use model::{Configuration, Invalid, Rows, Writes, declarative};
 use net::dns::Names;
 use net::listen::Listen;
 use proxy::plan::{Plan, Workshop};
@@ -37,6 +39,8 @@ pub struct Gate {
     state: Mutex<State>,
     callers: OnceLock<Listeners>,
     operators: OnceLock<Listeners>,
+    /// Nothing where the configuration is one document.
+    kept: Option<Kept>,
 }
 
 /// Where settings come from besides the settings file.
@@ -62,6 +66,10 @@ struct State {
     workshop: Workshop,
     /// The configuration came over the Admin API: no other process could read it again.
     posted: bool,
+    /// Of the database, where there is one.
+    applied: Option<Applied>,
+    /// Whether the database did not answer the last time.
+    is_cut_off: bool,
 }
 
 impl Gate {
@@ -71,7 +79,16 @@ impl Gate {
         let workshop = parts::workshop(&settings, &data, &names, Arc::default()).map_err(one)?;
         let log = parts::access_log(&settings).map_err(one)?;
         let catalog = plugins::catalog(|name| settings.plugins.allows(name));
-        let plan = plan(&workshop, &catalog, &sources, &settings, || Arc::new(Configuration::empty()))?;
+        let store = kept::open(&settings, &data).map_err(one)?;
+        let (kept, applied, plan) = match store {
+            None => (None, None, plan(&workshop, &catalog, &sources, &settings, || Arc::new(Configuration::empty()))?),
+            Some(store) => {
+                let environment = sources.environment();
+                let tools = Tools { workshop: &workshop, catalog: &catalog, environment: &environment, now: now() };
+                let (kept, applied, plan) = Kept::load(store, &tools)?;
+                (Some(kept), Some(applied), plan)
+            }
+        };
         let shared = Shared {
             plan: Arc::new(plan).into(),
             conduct: Arc::new(conduct::of(&settings)).into(),
@@ -87,9 +104,10 @@ impl Gate {
             names,
             hostname: hostname(),
             node_id: Uuid::new_v4(),
-            state: Mutex::new(State { settings, workshop, posted: false }),
+            state: Mutex::new(State { settings, workshop, posted: false, applied, is_cut_off: false }),
             callers: OnceLock::new(),
             operators: OnceLock::new(),
+            kept,
         })
     }
 
@@ -126,7 +144,14 @@ impl Gate {
             parts::workshop(&settings, &self.data, &self.names, state.workshop.upstream_tls.clone()).map_err(one)?;
         // Configurations that came over the Admin API stay, under the new settings.
         let now_in_force = || self.shared.plan.load().configuration.clone();
-        let plan = plan(&workshop, &self.catalog, &self.sources, &settings, now_in_force)?;
+        let plan = match (&self.kept, &state.applied) {
+            (Some(kept), Some(applied)) => {
+                let environment = self.sources.environment();
+                kept.compile(applied, &self.tools(&workshop, &environment))
+                    .map_err(|invalid| report::violations("database", &invalid, None))?
+            }
+            _ => plan(&workshop, &self.catalog, &self.sources, &settings, now_in_force)?,
+        };
         let named = settings.declarative_config.is_some() || settings.declarative_config_string.is_some();
         let posted = state.posted && !named;
         // Both are opened before anything is changed.
@@ -141,7 +166,7 @@ impl Gate {
         for (listeners, fresh) in [callers, operators].into_iter().flatten() {
             listeners.apply(fresh);
         }
-        *state = State { settings, workshop, posted };
+        (state.settings, state.workshop, state.posted) = (settings, workshop, posted);
         let mut summary = report::summary(&configuration);
         if !later.is_empty() {
             summary.push_str(&format!("; from the next start or upgrade on: {}", later.join(", ")));
@@ -162,6 +187,55 @@ impl Gate {
         let plan = compile(&state.workshop, &self.catalog, &self.sources.environment(), text)?;
         state.posted = true;
         Ok(self.swap(plan))
+    }
+
+    fn tools<'a>(&'a self, workshop: &'a Workshop, environment: &'a HashMap<String, String>) -> Tools<'a> {
+        Tools { workshop, catalog: &self.catalog, environment, now: now() }
+    }
+
+    /// Looks for changes of other gates from now on.
+    pub fn follow(self: &Arc<Gate>) -> std::io::Result<()> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let gate = Arc::downgrade(self);
+        kept.store.watch(move || {
+            if let Some(gate) = gate.upgrade() {
+                gate.catch_up();
+            }
+        })
+    }
+
+    /// Puts in force what was changed in the database meanwhile.
+    fn catch_up(&self) {
+        let Some(kept) = &self.kept else { return };
+        let mut state = self.state();
+        let Some(applied) = &state.applied else { return };
+        let environment = self.sources.environment();
+        let news = kept.news(applied, &self.tools(&state.workshop, &environment));
+        match &news {
+            Err(error) if !state.is_cut_off => {
+                tracing::error!("the database does not answer; the gate goes on with what it knows: {error}");
+            }
+            Ok(_) if state.is_cut_off => tracing::info!("the database answers again"),
+            _ => {}
+        }
+        state.is_cut_off = news.is_err();
+        match news {
+            Err(_) | Ok(None) => {}
+            Ok(Some(Ok(news))) => self.put_in_force(kept, &mut state, news),
+            Ok(Some(Err((applied, invalid)))) => {
+                let wrong = report::violations("database", &invalid, None).join("; ");
+                tracing::error!("what is in the database now cannot work here, and what was in force stays: {wrong}");
+                state.applied = Some(applied);
+            }
+        }
+    }
+
+    fn put_in_force(&self, kept: &Kept, state: &mut State, news: News) {
+        let (applied, plan) = kept.apply(news);
+        state.applied = Some(applied);
+        if let Some(plan) = plan {
+            self.swap(plan);
+        }
     }
 
     /// From here on every new request is held against the new plan; those under way keep theirs.
@@ -260,8 +334,39 @@ fn hostname() -> String {
 pub struct Handle(pub Arc<Gate>);
 
 impl admin::Gate for Handle {
-    fn configuration(&self) -> Arc<Configuration> {
-        self.0.shared.plan.load().configuration.clone()
+    fn document(&self) -> Option<Arc<Configuration>> {
+        self.0.kept.is_none().then(|| self.0.shared.plan.load().configuration.clone())
+    }
+
+    fn rows(&self) -> Arc<dyn Rows> {
+        match &self.0.kept {
+            Some(kept) => kept.store.clone(),
+            None => self.0.shared.plan.load().configuration.clone(),
+        }
+    }
+
+    fn change<T, E>(&self, make: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<Unavailable> + From<Invalid>,
+    {
+        let gate = &self.0;
+        let mut state = gate.state();
+        let (Some(kept), Some(applied)) = (&gate.kept, &state.applied) else {
+            return Err(Unavailable("the configuration is a document".to_owned()).into());
+        };
+        let environment = gate.sources.environment();
+        let tools = gate.tools(&state.workshop, &environment);
+        let (made, news) = kept.store.change(|change| {
+            let made = make(change.writes())?;
+            // With those of other gates, since this one has looked.
+            let (changed, number) = change.changes(applied.number)?;
+            let news = kept.prepare(applied, &changed, number, change.rows(), &tools)?;
+            let news = news.map_err(|(_, invalid)| invalid)?;
+            kept.check(&news)?;
+            Ok::<_, E>((made, news))
+        })?;
+        gate.put_in_force(kept, &mut state, news);
+        Ok(made)
     }
 
     fn catalog(&self) -> &Catalog {
@@ -292,6 +397,7 @@ impl admin::Gate for Handle {
             node_id: self.0.node_id,
             pid: std::process::id(),
             settings: Value::clone(&self.0.shown.load()),
+            database: self.0.kept.as_ref().map(|kept| kept.store.last_change().is_ok()),
             connections: Connections {
                 accepted,
                 active,

@@ -7,6 +7,7 @@ mod conduct;
 mod control;
 mod data_dir;
 mod gate;
+mod kept;
 mod listeners;
 mod logging;
 mod parts;

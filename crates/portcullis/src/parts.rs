@@ -62,7 +62,7 @@ pub fn dns(settings: &Settings) -> dns::Settings {
 /// What the Admin API shows of the settings: no secrets.
 pub fn shown(settings: &Settings) -> Value {
     json!({
-        "database": settings.database.to_string(),
+        "database": settings.database().to_string(),
         "router_flavor": "traditional_compatible",
         "proxy_listen": settings.proxy_listen.iter().map(Listen::to_string).collect::<Vec<_>>(),
         "admin_listen": settings.admin_listen.iter().map(Listen::to_string).collect::<Vec<_>>(),

@@ -129,6 +129,7 @@ fn serve(settings: Settings, sources: Sources, data: &DataDir, way: Way) -> Resu
             }
         };
         control::serve(door, gate.clone(), relieve).map_err(failed)?;
+        gate.follow().map_err(failed)?;
         if watch_files {
             crate::watch::start(gate.clone()).map_err(failed)?;
         }

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn wrong_values() {
-        check_wrong("database = \"postgres\"", "", "", &["portcullis.toml:1 database", "without a database"]);
+        check_wrong("database = \"cassandra\"", "", "", &["portcullis.toml:1 database", "off, sqlite, postgres"]);
         check_wrong("", "", "KONG_ROUTER_FLAVOR=expressions", &["KONG_ROUTER_FLAVOR", "traditional_compatible"]);
         check_wrong("ssl_cert = \"a.pem\"", "", "", &["portcullis.toml:1 ssl_cert", "ssl_cert_key"]);
         check_wrong("", "proxy_listen=off\nadmin_listen=off", "", &["--set proxy_listen", "nothing to listen on"]);
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_accepted_with_a_warning() {
         check_warned("", "", "KONG_LOG_LEVEL=warn\nHOME=/root", &[]);
-        check_warned("", "", "KONG_PG_HOST=db\nKONG_PG_USER=kong", &["KONG_PG_HOST, KONG_PG_USER"]);
+        check_warned("", "", "KONG_LUA_PACKAGE_PATH=x\nKONG_VITALS=on", &["KONG_LUA_PACKAGE_PATH, KONG_VITALS"]);
         check_warned("admin_listen = \"0.0.0.0:8001\"", "", "", &["admin_listen", "other machines"]);
         check_warned("", "admin_listen=[::]:8001 ssl", "", &["all that stands before it"]);
         check_warned("admin_listen = [\"[::1]:8001\", \"127.0.0.1:8444 ssl\"]", "", "", &[]);

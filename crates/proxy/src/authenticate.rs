@@ -129,7 +129,7 @@ impl<A: Authenticator> Plugin for Authenticate<A> {
             (Err(Refusal::Final(answer)), _) => return Ok(ControlFlow::Break(*answer)),
             (Err(Refusal::Unproven(answer)), None) => return Ok(ControlFlow::Break(*answer)),
             (Err(Refusal::Denied { .. } | Refusal::Unproven(_)), Some(anonymous)) => {
-                let consumer = exchange.registry().consumer(anonymous).cloned();
+                let consumer = exchange.registry().consumer(anonymous);
                 let consumer = consumer.ok_or_else(|| {
                     Fault::new(format!(
                         "the anonymous consumer {anonymous} of {} does not exist; add it or correct `anonymous`",

@@ -33,7 +33,8 @@ pub struct Plan {
     pub routes: Vec<Arc<RoutePlan>>,
     /// The plugins that are everywhere: they see the answer to a request that no route takes.
     pub everywhere: Chain,
-    pub registry: Registry,
+    /// Who may call. Where entities come from a store, every plan has the same.
+    pub registry: Arc<Registry>,
     /// Services by their names and by their identities, for plugins that ask one.
     pub services: HashMap<String, Arc<ServicePlan>>,
     /// The headers in which plugins tell services something: no caller may set them, on any route.
@@ -122,7 +123,27 @@ impl Workshop {
     /// Compiles a configuration, or reports each entity that cannot work. `now` is in seconds since 1970.
     pub fn compile(&self, configuration: Arc<Configuration>, now: i64) -> Result<Plan, Invalid> {
         let mut unusable = Vec::new();
-        let registry = Registry::new(&configuration, &mut unusable);
+        let registry = Arc::new(Registry::of(&configuration, &mut unusable));
+        self.compile_with(configuration, registry, unusable, now)
+    }
+
+    /// Compiles a configuration for callers that are known otherwise.
+    pub fn compile_for(
+        &self,
+        registry: Arc<Registry>,
+        configuration: Arc<Configuration>,
+        now: i64,
+    ) -> Result<Plan, Invalid> {
+        self.compile_with(configuration, registry, Vec::new(), now)
+    }
+
+    fn compile_with(
+        &self,
+        configuration: Arc<Configuration>,
+        registry: Arc<Registry>,
+        mut unusable: Vec<Unusable>,
+        now: i64,
+    ) -> Result<Plan, Invalid> {
         let certificates = certificates::Certificates::read(&configuration, now, &mut unusable);
         let placements = self.placements(&configuration, now, &mut unusable);
         let services = self.services(&configuration, &certificates, &mut unusable);

@@ -1,35 +1,46 @@
 //! Consumers and their credentials, for lookups on the request path.
 //!
+//! They can be many, and change all the time: each is put and removed by itself, while requests look others up, which waits
+//! for nobody. A credential names its consumer, which is looked up by itself: one that is gone takes its credentials
+//! along at once.
+//!
 //! Secrets are kept as hashes or parsed keys, and looked up by hash, so that how long a lookup takes says
 //! nothing about how much of a guess was right.
 
-use crate::identity::header_value;
+use crate::identity::{Credential, Identity, header_value};
 use http::HeaderValue;
 use jose::VerifyingKey;
-use model::consumer;
-use model::consumer_group::{self, Membership};
-use model::credential::{Acl, Algorithm, BasicAuth, HmacAuth, JwtSecret, KeyAuth, MtlsAuth};
+use model::credential::{Algorithm, JwtSecret};
 use model::invalid::Place;
-use model::{Configuration, Row};
-use schema::{Schema, Secret, Violations};
-use std::collections::HashMap;
+use model::{Configuration, EntityKind, entity};
+use papaya::HashMap;
+use schema::{Secret, Violations};
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
+
+mod change;
 
 /// Who may call.
 #[derive(Default)]
 pub struct Registry {
     consumers: HashMap<Uuid, Arc<Consumer>>,
-    by_username: HashMap<String, Uuid>,
-    by_custom_id: HashMap<String, Uuid>,
+    usernames: HashMap<Box<str>, Uuid>,
+    custom_ids: HashMap<Box<str>, Uuid>,
     keys: HashMap<[u8; 32], ApiKey>,
-    jwts: HashMap<String, Arc<JwtCredential>>,
-    basic: HashMap<String, BasicCredential>,
-    hmac: HashMap<String, HmacCredential>,
-    certificates: HashMap<String, Vec<CertificateCredential>>,
+    jwts: HashMap<Box<str>, Arc<JwtCredential>>,
+    basic: HashMap<Box<str>, Arc<BasicCredential>>,
+    hmac: HashMap<Box<str>, Arc<HmacCredential>>,
+    certificates: HashMap<Box<str>, Arc<[CertificateCredential]>>,
+    /// The names of groups of consumers.
+    groups: HashMap<Uuid, Box<str>>,
+    /// What each row has brought in, so that it can be taken out. Its lock lets one change happen at a time.
+    held: Mutex<change::Held>,
 }
 
 /// A consumer, with its headers made once.
+#[derive(Clone)]
 pub struct Consumer {
     pub id: Uuid,
     pub username: Option<String>,
@@ -43,7 +54,12 @@ pub struct Consumer {
     pub custom_id_header: Option<HeaderValue>,
     /// The groups as services see them: `g1, g2`.
     pub groups_header: HeaderValue,
+    revoked: Revoked,
 }
+
+/// Whether something that is remembered elsewhere has been changed or removed since.
+#[derive(Default)]
+struct Revoked(AtomicBool);
 
 /// A group of consumers that plugins can be put on.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,52 +69,58 @@ pub struct ConsumerGroup {
 }
 
 /// An API key; the key itself is not kept.
-pub struct ApiKey {
-    pub consumer: Arc<Consumer>,
+#[derive(Clone, Copy)]
+struct ApiKey {
+    consumer: Uuid,
     /// The credential's identity, which Kong shows to services.
-    pub identifier: HeaderValue,
+    id: Uuid,
     /// Seconds since 1970.
-    pub expires_at: Option<u64>,
+    expires_at: Option<u64>,
 }
 
 /// What tokens of one issuer are verified with.
 pub struct JwtCredential {
-    pub consumer: Arc<Consumer>,
-    pub identifier: HeaderValue,
+    id: Uuid,
+    consumer: Uuid,
+    identifier: HeaderValue,
     pub algorithm: jose::Algorithm,
     /// The secret as it stands, or the public key.
     pub key: Option<VerifyingKey>,
     /// The secret where it is base64 (`secret_is_base64`).
     pub decoded_key: Option<VerifyingKey>,
+    revoked: Revoked,
 }
 
 /// A name in certificates that stands for a consumer.
-pub struct CertificateCredential {
-    pub consumer: Arc<Consumer>,
-    pub identifier: HeaderValue,
+#[derive(Clone)]
+struct CertificateCredential {
+    id: Uuid,
+    consumer: Uuid,
     /// The authority that must vouch for it, if not any.
     authority: Option<Uuid>,
 }
 
 /// Whether credentials know a name in a certificate.
-pub enum Named<'a> {
-    By(&'a CertificateCredential),
+pub enum Named {
+    By(Identity),
     /// Only with other authorities.
     Elsewhere,
     Nowhere,
 }
 
 /// A user name with the hash of its password.
-pub struct BasicCredential {
-    pub consumer: Arc<Consumer>,
-    pub identifier: HeaderValue,
+struct BasicCredential {
+    id: Uuid,
+    consumer: Uuid,
+    identifier: HeaderValue,
     password_sha1: String,
 }
 
 /// A user name with the secret that its signatures are made with.
 pub struct HmacCredential {
-    pub consumer: Arc<Consumer>,
-    pub identifier: HeaderValue,
+    id: Uuid,
+    consumer: Uuid,
+    identifier: HeaderValue,
     pub secret: Secret,
 }
 
@@ -109,174 +131,143 @@ pub struct Unusable {
     pub violations: Violations,
 }
 
+/// The kinds of entities that a registry holds, in the order in which they must come.
+pub const KINDS: &[&str] = &[
+    "consumers",
+    "consumer_groups",
+    "consumer_group_consumers",
+    "acls",
+    "keyauth_credentials",
+    "jwt_secrets",
+    "basicauth_credentials",
+    "hmacauth_credentials",
+    "mtls_auth_credentials",
+];
+
 impl Registry {
-    pub fn new(configuration: &Configuration, unusable: &mut Vec<Unusable>) -> Registry {
-        let mut registry = Registry::default();
-        let mut groups: HashMap<Uuid, Vec<String>> = HashMap::new();
-        for acl in rows::<Acl>(configuration, "acls", "acl", unusable) {
-            groups.entry(acl.1.consumer.id).or_default().push(acl.1.group);
-        }
-        let mut memberships = memberships(configuration, unusable);
-        for (_, row) in rows::<consumer::Consumer>(configuration, "consumers", "consumer", unusable) {
-            if let Some(username) = &row.username {
-                registry.by_username.insert(username.clone(), row.id);
+    /// Everybody whom a configuration knows.
+    pub fn of(configuration: &Configuration, unusable: &mut Vec<Unusable>) -> Registry {
+        let registry = Registry::default();
+        for kind in KINDS.iter().filter_map(|kind| entity::kind(kind)) {
+            for row in configuration.rows(kind.name) {
+                if let Err(violations) = registry.put(kind, row, configuration.vaults()) {
+                    unusable.push(Unusable { entity_type: kind.singular, place: row.place.clone(), violations });
+                }
             }
-            if let Some(custom_id) = &row.custom_id {
-                registry.by_custom_id.insert(custom_id.clone(), row.id);
-            }
-            let groups = groups.remove(&row.id).unwrap_or_default();
-            let consumer_groups = memberships.remove(&row.id).unwrap_or_default();
-            registry.consumers.insert(row.id, Arc::new(Consumer::new(row, groups, consumer_groups)));
-        }
-        for (stored, row) in rows::<KeyAuth>(configuration, "keyauth_credentials", "keyauth_credential", unusable) {
-            let Some(consumer) = registry.owner(row.consumer.id) else { continue };
-            let hash = jose::digest::sha256(row.key.as_ref().map_or("", |key| key.reveal()).as_bytes());
-            let identifier = header_value(&row.id.to_string());
-            // Two references may lead to one secret; whose request it is must not be left to chance.
-            if registry.keys.insert(hash, ApiKey { consumer, identifier, expires_at: stored.expires_at }).is_some() {
-                let violations = Violations::field("key", "the same key belongs to another credential");
-                unusable.push(Unusable { entity_type: "keyauth_credential", place: stored.place.clone(), violations });
-            }
-        }
-        for (_, row) in rows::<JwtSecret>(configuration, "jwt_secrets", "jwt_secret", unusable) {
-            let Some(consumer) = registry.owner(row.consumer.id) else { continue };
-            let Some(key) = row.key.clone() else { continue };
-            registry.jwts.insert(key, Arc::new(JwtCredential::new(row, consumer)));
-        }
-        for (_, row) in rows::<BasicAuth>(configuration, "basicauth_credentials", "basicauth_credential", unusable) {
-            let Some(consumer) = registry.owner(row.consumer.id) else { continue };
-            let identifier = header_value(&row.username);
-            let password_sha1 = row.password.reveal().to_owned();
-            registry.basic.insert(row.username, BasicCredential { consumer, identifier, password_sha1 });
-        }
-        for (_, row) in rows::<HmacAuth>(configuration, "hmacauth_credentials", "hmacauth_credential", unusable) {
-            let (Some(consumer), Some(secret)) = (registry.owner(row.consumer.id), row.secret) else { continue };
-            let identifier = header_value(&row.username);
-            registry.hmac.insert(row.username, HmacCredential { consumer, identifier, secret });
-        }
-        for (_, row) in rows::<MtlsAuth>(configuration, "mtls_auth_credentials", "mtls_auth_credential", unusable) {
-            let Some(consumer) = registry.owner(row.consumer.id) else { continue };
-            let (identifier, authority) = (header_value(&row.id.to_string()), row.ca_certificate.map(|own| own.id));
-            let same = registry.certificates.entry(row.subject_name).or_default();
-            same.push(CertificateCredential { consumer, identifier, authority });
         }
         registry
     }
 
-    fn owner(&self, id: Uuid) -> Option<Arc<Consumer>> {
-        self.consumers.get(&id).cloned()
+    /// Whether entities of this kind belong here.
+    pub fn holds(kind: &EntityKind) -> bool {
+        KINDS.contains(&kind.name)
     }
 
     /// The consumer with this identity or user name: what `anonymous` may hold.
-    pub fn consumer(&self, id_or_username: &str) -> Option<&Arc<Consumer>> {
+    pub fn consumer(&self, id_or_username: &str) -> Option<Arc<Consumer>> {
         self.consumer_by_id(id_or_username).or_else(|| self.consumer_by_username(id_or_username))
     }
 
-    pub fn consumer_by_id(&self, id: &str) -> Option<&Arc<Consumer>> {
-        self.consumers.get(&Uuid::try_parse(id).ok()?)
+    pub fn consumer_by_id(&self, id: &str) -> Option<Arc<Consumer>> {
+        self.owner(Uuid::try_parse(id).ok()?)
     }
 
-    pub fn consumer_by_username(&self, username: &str) -> Option<&Arc<Consumer>> {
-        self.consumers.get(self.by_username.get(username)?)
+    pub fn consumer_by_username(&self, username: &str) -> Option<Arc<Consumer>> {
+        self.owner(*self.usernames.pin().get(username)?)
     }
 
-    pub fn consumer_by_custom_id(&self, custom_id: &str) -> Option<&Arc<Consumer>> {
-        self.consumers.get(self.by_custom_id.get(custom_id)?)
+    pub fn consumer_by_custom_id(&self, custom_id: &str) -> Option<Arc<Consumer>> {
+        self.owner(*self.custom_ids.pin().get(custom_id)?)
     }
 
-    /// The credential of an API key that has not expired. `now` is in seconds since 1970.
-    pub fn api_key(&self, key: &str, now: u64) -> Option<&ApiKey> {
-        let found = self.keys.get(&jose::digest::sha256(key.as_bytes()))?;
-        found.expires_at.is_none_or(|expires_at| now < expires_at).then_some(found)
+    fn owner(&self, id: Uuid) -> Option<Arc<Consumer>> {
+        self.consumers.pin().get(&id).cloned()
+    }
+
+    fn identity(&self, consumer: Uuid, identifier: HeaderValue) -> Option<Identity> {
+        Some(Identity { consumer: Some(self.owner(consumer)?), credential: Some(Credential { identifier }) })
+    }
+
+    /// Whose API key it is, if it has not expired. `now` is in seconds since 1970.
+    pub fn api_key(&self, key: &str, now: u64) -> Option<Identity> {
+        let found = *self.keys.pin().get(&jose::digest::sha256(key.as_bytes()))?;
+        match found.expires_at.is_none_or(|expires_at| now < expires_at) {
+            true => self.identity(found.consumer, header_value(&found.id.to_string())),
+            false => None,
+        }
     }
 
     /// Whose a name in a certificate is that this authority vouches for: a credential for that authority counts before one
     /// for any.
-    pub fn certificate(&self, name: &str, authority: Uuid) -> Named<'_> {
-        let Some(named) = self.certificates.get(name) else { return Named::Nowhere };
+    pub fn certificate(&self, name: &str, authority: Uuid) -> Named {
+        let Some(named) = self.certificates.pin().get(name).cloned() else { return Named::Nowhere };
         let own = named.iter().find(|credential| credential.authority == Some(authority));
         let own = own.or_else(|| named.iter().find(|credential| credential.authority.is_none()));
+        let own = own.and_then(|own| self.identity(own.consumer, header_value(&own.id.to_string())));
         own.map_or(Named::Elsewhere, Named::By)
     }
 
-    /// The credential whose `key` is this value of the key claim.
-    pub fn jwt(&self, key: &str) -> Option<&Arc<JwtCredential>> {
-        self.jwts.get(key)
+    /// The credential whose `key` is this value of the key claim, and whose it is.
+    pub fn jwt(&self, key: &str) -> Option<(Arc<JwtCredential>, Identity)> {
+        let found = self.jwts.pin().get(key).cloned()?;
+        let identity = self.identity(found.consumer, found.identifier.clone())?;
+        Some((found, identity))
     }
 
-    /// The credential that signs under this user name.
-    pub fn hmac(&self, username: &str) -> Option<&HmacCredential> {
-        self.hmac.get(username)
+    /// The credential that signs under this user name, and whose it is.
+    pub fn hmac(&self, username: &str) -> Option<(Arc<HmacCredential>, Identity)> {
+        let found = self.hmac.pin().get(username).cloned()?;
+        let identity = self.identity(found.consumer, found.identifier.clone())?;
+        Some((found, identity))
     }
 
     /// Whether there is a password for this user name.
     pub fn has_basic(&self, username: &str) -> bool {
-        self.basic.contains_key(username)
+        self.basic.pin().contains_key(username)
     }
 
-    /// The credential of this user name, if the password is its.
-    pub fn basic(&self, username: &str, password: &str) -> Option<&BasicCredential> {
-        let found = self.basic.get(username);
-        let salt = found.map(|found| found.consumer.id).unwrap_or_default();
+    /// Whose user name it is, if the password is right.
+    pub fn basic(&self, username: &str, password: &str) -> Option<Identity> {
+        let found = self.basic.pin().get(username).cloned();
+        let salt = found.as_ref().map(|found| found.consumer).unwrap_or_default();
         // An unknown name costs the same work as a known one.
         let given = jose::digest::sha1_hex(format!("{password}{salt}").as_bytes());
-        found.filter(|found| jose::digest::equal(given.as_bytes(), found.password_sha1.as_bytes()))
+        let found = found.filter(|found| jose::digest::equal(given.as_bytes(), found.password_sha1.as_bytes()))?;
+        self.identity(found.consumer, found.identifier.clone())
     }
-}
-
-/// The groups of each consumer.
-fn memberships(configuration: &Configuration, unusable: &mut Vec<Unusable>) -> HashMap<Uuid, Vec<ConsumerGroup>> {
-    let groups = rows::<consumer_group::ConsumerGroup>(configuration, "consumer_groups", "consumer_group", unusable);
-    let names: HashMap<Uuid, String> = groups.into_iter().map(|(_, group)| (group.id, group.name)).collect();
-    let mut of: HashMap<Uuid, Vec<ConsumerGroup>> = HashMap::new();
-    let kind = ("consumer_group_consumers", "consumer_group_consumer");
-    for (_, row) in rows::<Membership>(configuration, kind.0, kind.1, unusable) {
-        if let Some(name) = names.get(&row.consumer_group.id) {
-            let group = ConsumerGroup { name: name.clone(), id: row.consumer_group.id };
-            of.entry(row.consumer.id).or_default().push(group);
-        }
-    }
-    of.values_mut().for_each(|groups| groups.sort());
-    of
-}
-
-/// Each row beside its type; rows whose secrets are not to be had are reported.
-fn rows<'a, T: Schema>(
-    configuration: &'a Configuration,
-    kind: &'static str,
-    entity_type: &'static str,
-    unusable: &mut Vec<Unusable>,
-) -> Vec<(&'a Row, T)> {
-    let typed = configuration.typed::<T>(kind).into_iter();
-    typed
-        .filter_map(|(row, typed)| match typed {
-            Ok(typed) => Some((row, typed)),
-            Err(violations) => {
-                unusable.push(Unusable { entity_type, place: row.place.clone(), violations });
-                None
-            }
-        })
-        .collect()
 }
 
 impl Consumer {
-    fn new(row: consumer::Consumer, groups: Vec<String>, consumer_groups: Vec<ConsumerGroup>) -> Consumer {
-        Consumer {
-            id: row.id,
-            id_header: header_value(&row.id.to_string()),
-            username_header: row.username.as_deref().map(header_value),
-            custom_id_header: row.custom_id.as_deref().map(header_value),
-            groups_header: header_value(&groups.join(", ")),
-            username: row.username,
-            custom_id: row.custom_id,
-            groups,
-            consumer_groups,
-        }
+    /// Whether it is not as it was any more. Whoever has remembered it must look it up again.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.is_set()
+    }
+}
+
+impl Revoked {
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Clone for Revoked {
+    /// What takes the place of something is not revoked with it.
+    fn clone(&self) -> Revoked {
+        Revoked::default()
     }
 }
 
 impl JwtCredential {
-    fn new(row: JwtSecret, consumer: Arc<Consumer>) -> JwtCredential {
+    /// Whether it is not as it was any more.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.is_set()
+    }
+
+    fn new(row: JwtSecret) -> JwtCredential {
         let algorithm = row.algorithm.unwrap_or(Algorithm::HS256).to_jose();
         let shared = algorithm.family() == jose::algorithm::Family::Hmac;
         let secret = row.secret.as_ref().map_or("", |secret| secret.reveal());
@@ -292,7 +283,8 @@ impl JwtCredential {
             (false, None) => (None, None),
         };
         let identifier = header_value(row.key.as_deref().unwrap_or_default());
-        JwtCredential { consumer, identifier, algorithm, key, decoded_key }
+        let (id, consumer) = (row.id, row.consumer.id);
+        JwtCredential { id, consumer, identifier, algorithm, key, decoded_key, revoked: Revoked::default() }
     }
 }
 

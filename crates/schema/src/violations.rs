@@ -64,6 +64,14 @@ impl Violations {
         self
     }
 
+    /// Other texts for the rules that span fields.
+    pub fn map_entity(mut self, text: impl Fn(&str) -> String) -> Violations {
+        if let Some(Value::Array(texts)) = self.0.get_mut("@entity") {
+            texts.iter_mut().for_each(|own| *own = json!(text(own.as_str().unwrap_or_default())));
+        }
+        self
+    }
+
     pub fn merge(&mut self, other: Violations) {
         for (name, violation) in other.0 {
             match violation {

@@ -26,13 +26,13 @@ use body::Sealer;
 use entities::Tables;
 use jose::seal::{KeyedHash, Ring};
 use model::entity::KINDS;
-use model::rows::{Part, Tagged, Unavailable};
+use model::rows::{Asked, Part, Tag, TagPart, Tagged, Unavailable};
 use model::{EntityKind, Row, Rows, Writes, entity};
 use postgres::Postgres;
 use sql::{Cell, Sql, odd};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -157,23 +157,27 @@ impl Store {
     }
 
     /// Calls `tell` when something may have been changed, by this gate or another, until the store is dropped.
-    pub fn watch(self: &Arc<Store>, tell: impl Fn() + Clone + Send + 'static) -> std::io::Result<()> {
+    pub fn watch(self: &Arc<Store>, tell: impl Fn() + Send + 'static) -> std::io::Result<()> {
+        let (heard, listening) = mpsc::channel();
         if let Engine::Postgres(server) = &self.engine {
-            let (server, tell, store) = (server.clone(), tell.clone(), Arc::downgrade(self));
-            thread::Builder::new().name("feed".to_owned()).spawn(move || {
+            let (server, store, heard) = (server.clone(), Arc::downgrade(self), heard.clone());
+            thread::Builder::new().name("listen".to_owned()).spawn(move || {
                 while store.strong_count() > 0 {
                     // What is wrong with the server is told by those who need it.
-                    let _ = server.listen(&tell);
+                    let _ = server.listen(&heard);
                     thread::sleep(POLL);
                 }
             })?;
         }
         let store = Arc::downgrade(self);
-        thread::Builder::new().name("poll".to_owned()).spawn(move || {
+        thread::Builder::new().name("feed".to_owned()).spawn(move || {
             while store.strong_count() > 0 {
-                thread::sleep(POLL);
+                // Whether it was told or is time: one look is enough for all that was said meanwhile.
+                let _ = listening.recv_timeout(POLL);
+                while listening.try_recv().is_ok() {}
                 tell();
             }
+            drop(heard);
         })?;
         Ok(())
     }
@@ -218,6 +222,29 @@ impl Store {
         if connection.is_usable() && idle.len() < KEPT {
             idle.push(connection);
         }
+    }
+}
+
+/// Questions, each over a connection of its own.
+impl Rows for Store {
+    fn by_id(&self, kind: &'static EntityKind, id: Uuid, now: u64) -> Result<Option<Row>, Unavailable> {
+        self.read(|rows| rows.by_id(kind, id, now))
+    }
+
+    fn by_field(&self, kind: &'static EntityKind, asked: &Asked) -> Result<Option<Row>, Unavailable> {
+        self.read(|rows| rows.by_field(kind, asked))
+    }
+
+    fn list(&self, kind: &'static EntityKind, part: &Part) -> Result<Vec<Row>, Unavailable> {
+        self.read(|rows| rows.list(kind, part))
+    }
+
+    fn tags(&self, part: &TagPart) -> Result<Vec<Tag>, Unavailable> {
+        self.read(|rows| rows.tags(part))
+    }
+
+    fn count(&self, kind: &'static EntityKind) -> Result<u64, Unavailable> {
+        self.read(|rows| rows.count(kind))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::sql::{Cell, Sql, odd};
 use model::rows::Unavailable;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -79,22 +80,23 @@ impl Postgres {
         }))
     }
 
-    /// Calls `tell` whenever a gate says that it changed something; returns when the connection is lost.
-    pub(crate) fn listen(&self, mut tell: impl FnMut()) -> Result<(), Unavailable> {
+    /// Sends whenever a gate says that it changed something; returns when the connection is lost, or nobody hears.
+    pub(crate) fn listen(&self, heard: &Sender<()>) -> Result<(), Unavailable> {
         let (client, mut connection) = self.runtime.block_on(async { self.in_time(self.open()).await })?;
         self.runtime.block_on(async {
             let mut listening = Box::pin(client.batch_execute("LISTEN portcullis"));
-            let mut heard = false;
+            let mut listens = false;
+            let nobody = |_| Unavailable("nobody hears".to_owned());
             loop {
                 tokio::select! {
-                    done = &mut listening, if !heard => {
+                    done = &mut listening, if !listens => {
                         done.map_err(|error| self.trouble(&error))?;
-                        heard = true;
+                        listens = true;
                         // What was said before is not heard.
-                        tell();
+                        heard.send(()).map_err(nobody)?;
                     }
                     message = poll_fn(|context| connection.poll_message(context)) => match message {
-                        Some(Ok(AsyncMessage::Notification(_))) => tell(),
+                        Some(Ok(AsyncMessage::Notification(_))) => heard.send(()).map_err(nobody)?,
                         Some(Ok(_)) => {}
                         Some(Err(error)) => return Err(self.trouble(&error)),
                         None => return Err(Unavailable("the connection was closed".to_owned())),

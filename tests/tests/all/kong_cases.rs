@@ -32,24 +32,41 @@ const AREAS: &[&str] = &[
 #[test]
 fn the_gate_behaves_as_kong_did() {
     let gate = Gate::empty().start();
+    let mut command = runner(&gate, AREAS);
+    let restarts = Restarts::serve(gate);
+    command.arg("--restart").arg(format!("'{}' '{}' {{config}}", python().display(), script().display()));
+    command.env("RESTART_ADDRESS", restarts.address.to_string());
+    hold(command, || restarts.said());
+}
+
+/// The cases of Kong with a database, all over the Admin API.
+#[test]
+fn the_gate_keeps_entities_as_kong_did() {
+    let gate = Gate::stored().start();
+    let mut command = runner(&gate, &["admin"]);
+    command.arg("--db");
+    hold(command, || gate.said());
+}
+
+fn runner(gate: &Gate, areas: &[&str]) -> Command {
     let (proxy, admin) = (format!("http://{}", gate.proxy()), format!("http://{}", gate.admin_address()));
     let token = format!("Kong-Admin-Token: {}", gate.token());
-    let restarts = Restarts::serve(gate);
-
     let kong = workspace().join("kong");
     let mut command = Command::new(python());
     command.arg(kong.join("run_cases.py")).arg(kong.join("cases.json"));
     command.arg("--differences").arg(kong.join("differences.json"));
     // The gate answers a change when it is in force: nothing has to settle.
-    command.args(["--proxy", &proxy, "--admin", &admin, "--header", &token, "--settle", "0", "--restart"]);
-    command.arg(format!("'{}' '{}' {{config}}", python().display(), script().display()));
-    command.env("RESTART_ADDRESS", restarts.address.to_string());
-    for area in AREAS {
+    command.args(["--proxy", &proxy, "--admin", &admin, "--header", &token, "--settle", "0"]);
+    for area in areas {
         command.args(["--only", area]);
     }
+    command
+}
+
+fn hold(mut command: Command, said: impl Fn() -> String) {
     let finished = Process::spawn(clean(&mut command)).finish(Duration::from_secs(600));
     println!("{}", finished.text());
-    assert_eq!(finished.code, Some(0), "{}\n{}\n{}", finished.text(), finished.stderr, restarts.said());
+    assert_eq!(finished.code, Some(0), "{}\n{}\n{}", finished.text(), finished.stderr, said());
 }
 
 fn script() -> std::path::PathBuf {

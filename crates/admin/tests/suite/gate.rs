@@ -4,8 +4,9 @@ use admin::{Admin, Connections, Facts, Gate, Question, Token};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use model::declarative::{self, Context};
+use model::rows::Unavailable;
 use model::vault::Vaults;
-use model::{Configuration, Invalid};
+use model::{Configuration, Invalid, Rows, Writes};
 use schema::{Catalog, Check, PluginSchema, Schema, Value, json};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -44,8 +45,16 @@ impl Rig {
 }
 
 impl Gate for Rig {
-    fn configuration(&self) -> Arc<Configuration> {
+    fn document(&self) -> Option<Arc<Configuration>> {
+        Some(self.configuration.lock().unwrap().clone())
+    }
+
+    fn rows(&self) -> Arc<dyn Rows> {
         self.configuration.lock().unwrap().clone()
+    }
+
+    fn change<T, E: From<Unavailable>>(&self, _: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E> {
+        Err(Unavailable("there is no database".to_owned()).into())
     }
 
     fn catalog(&self) -> &Catalog {
@@ -70,6 +79,7 @@ impl Gate for Rig {
             node_id: Uuid::from_u128(7),
             pid: 4711,
             settings: json!({ "database": "off", "router_flavor": "traditional_compatible" }),
+            database: None,
             connections: Connections {
                 accepted: 5,
                 active: 2,

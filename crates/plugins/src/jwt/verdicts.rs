@@ -1,13 +1,14 @@
 //! Tokens that were verified, so that none is verified twice.
 //!
-//! Each placement has its own: the verdict depends on its configuration, and on the credentials of the
-//! same configuration. A change of either makes new placements, which start with nothing. Only tokens whose
+//! Each placement has its own: the verdict depends on its configuration. A change of that makes new placements, which start
+//! with nothing. Whether the credential and the consumer are still what they were is asked with each token. Only tokens whose
 //! signature is good get in, so nobody can fill the memory with junk; how long they are good for is asked
 //! anew each time.
 
 use http::{HeaderName, HeaderValue};
 use jose::{JwkSet, Object, claims};
 use proxy::identity::Identity;
+use proxy::registry::JwtCredential;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::sync::Arc;
@@ -17,8 +18,14 @@ use std::sync::Arc;
 pub struct Verdict {
     pub identity: Identity,
     pub times: Times,
-    /// Where an issuer's keys decided, and no credential.
-    pub told: Option<Arc<Told>>,
+    pub by: By,
+}
+
+/// What a token was verified with.
+#[derive(Clone)]
+pub enum By {
+    Credential(Arc<JwtCredential>),
+    Issuer(Arc<Told>),
 }
 
 /// What an issuer's token told.
@@ -35,7 +42,11 @@ pub struct Told {
 
 impl Verdict {
     pub fn of_issuer(identity: Identity, claims: &Object, told: Told) -> Verdict {
-        Verdict { identity, times: Times::of(claims), told: Some(Arc::new(told)) }
+        Verdict { identity, times: Times::of(claims), by: By::Issuer(Arc::new(told)) }
+    }
+
+    pub fn told(&self) -> Option<&Told> {
+        if let By::Issuer(told) = &self.by { Some(told) } else { None }
     }
 }
 
@@ -65,7 +76,7 @@ struct Size;
 
 impl Weighter<Box<str>, Verdict> for Size {
     fn weight(&self, token: &Box<str>, verdict: &Verdict) -> u64 {
-        let told = verdict.told.as_ref().map_or(0, |told| {
+        let told = verdict.told().map_or(0, |told| {
             let headers: usize = told.headers.iter().map(|(_, value)| value.len() + size_of::<HeaderValue>()).sum();
             let groups: usize = told.groups.iter().flatten().map(|group| group.len() + size_of::<String>()).sum();
             size_of::<Told>() + headers + groups
@@ -94,7 +105,10 @@ mod tests {
 
     fn verdict(expires: f64) -> Verdict {
         let identity = Identity { consumer: None, credential: None };
-        Verdict { identity, times: Times { expires: Some(expires), not_before: None }, told: None }
+        let keys = Arc::new(JwkSet::parse(br#"{"keys":[]}"#).unwrap());
+        let told = Told { issuer: String::new(), keys, leeway_s: 0.0, headers: Vec::new(), groups: None };
+        let times = Times { expires: Some(expires), not_before: None };
+        Verdict { identity, times, by: By::Issuer(Arc::new(told)) }
     }
 
     #[test]

@@ -3,7 +3,15 @@
 use super::places::Chosen;
 use super::problem::{Fault, Warning};
 use super::table::Settings;
-use super::words::RouterFlavor;
+use super::words::{Database, RouterFlavor};
+
+impl Settings {
+    /// Where entities are kept.
+    pub fn database(&self) -> Database {
+        let declared = self.declarative_config.is_some() || self.declarative_config_string.is_some();
+        self.database.unwrap_or(if declared { Database::Off } else { Database::Sqlite })
+    }
+}
 
 /// Settings that cannot stand beside each other.
 pub fn contradictions(settings: &Settings, chosen: &Chosen, faults: &mut Vec<Fault>) {
@@ -11,6 +19,19 @@ pub fn contradictions(settings: &Settings, chosen: &Chosen, faults: &mut Vec<Fau
         let places =
             format!("{} and {}", chosen.place("declarative_config"), chosen.place("declarative_config_string"));
         faults.push(Fault::new(places, "both give a configuration; keep one"));
+    }
+    let declared = ["declarative_config", "declarative_config_string"].into_iter();
+    let declared = declared.zip([settings.declarative_config.is_some(), settings.declarative_config_string.is_some()]);
+    if settings.database() != Database::Off {
+        for (name, _) in declared.filter(|(_, given)| *given) {
+            let text = "with a database the configuration is in the database; put the file there with `portcullis sync FILE`, \
+                        or set database to off";
+            faults.push(Fault::new(chosen.place(name), text));
+        }
+    }
+    if settings.encryption_key.is_some() && settings.encryption_key_file.is_some() {
+        let places = format!("{} and {}", chosen.place("encryption_key"), chosen.place("encryption_key_file"));
+        faults.push(Fault::new(places, "both give keys; keep one"));
     }
     for (set, has, missing, has_missing) in [
         ("ssl_cert", settings.ssl_cert.is_some(), "ssl_cert_key", settings.ssl_cert_key.is_some()),

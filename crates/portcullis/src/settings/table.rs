@@ -36,11 +36,25 @@ settings! {
         /// never written to a log. It cannot stand beside `declarative_config`.
         declarative_config_string: Option<Secret> = "" => Secret::optional, Kong;
 
-        /// Where the configuration is kept: `off`, in memory, read from the declarative file.
+        /// Where entities are kept: `sqlite`, `postgres` or `off`.
         ///
-        /// `off` is the only value: this version runs without a database. (Kong's default is
-        /// `postgres`.)
-        database: Database = "off" => Database::of, Kong;
+        /// `sqlite` keeps them in a file of the data directory, `postgres` in a server that many gates share (`pg_host`
+        /// and so on); both are changed entity by entity over the Admin API. `off` keeps them in memory, as the
+        /// declarative configuration says. Without this setting it is `off` where a declarative configuration is given,
+        /// and `sqlite` otherwise. (Kong's default is `postgres`.)
+        database: Option<Database> = "" => Database::optional, Kong;
+
+        /// The file with the keys that secrets in the database are encrypted with.
+        ///
+        /// A key a line, 64 hexadecimal digits (`openssl rand -hex 32`). The first encrypts, all decrypt: a new key is put
+        /// before the old ones, which stay until `portcullis db encrypt` has been run. Without this setting, and
+        /// without `encryption_key`, it is `encryption.key` in the data directory, made at the first start. Gates that
+        /// share a database need the same keys. Keep a copy elsewhere: without the key, what it has encrypted is
+        /// lost.
+        encryption_key_file: Option<PathBuf> = "" => value::optional_path, Ours;
+
+        /// The keys themselves, in place of a file; several with commas between them. Secret.
+        encryption_key: Option<Secret> = "" => Secret::optional, Ours;
 
         /// The plugins that may be used: `bundled`, a comma list of names, or `off`.
         ///
@@ -64,6 +78,42 @@ settings! {
         /// Relative to the working directory; made with access for its owner only. Each running gate
         /// needs its own. Kong's `prefix` is read as this setting.
         data: PathBuf = ".portcullis" => value::path, KongAs(&["prefix"]);
+    }
+
+    "PostgreSQL" {
+        /// The host of the PostgreSQL server.
+        pg_host: String = "127.0.0.1" => value::text, Kong;
+
+        /// The port of the PostgreSQL server.
+        pg_port: u16 = "5432" => value::parsed, Kong;
+
+        /// How long a question to the PostgreSQL server may take, in milliseconds.
+        pg_timeout: Duration = "5000" => value::milliseconds, Kong;
+
+        /// Who the gate is to the PostgreSQL server.
+        pg_user: String = "kong" => value::text, Kong;
+
+        /// The password of `pg_user`. Secret.
+        pg_password: Option<Secret> = "" => Secret::optional, Kong;
+
+        /// The name of the database. Its tables are the gate's own; those of a Kong are not read.
+        pg_database: String = "kong" => value::text, Kong;
+
+        /// The schema that the tables are in; the server's own choice without it.
+        pg_schema: Option<String> = "" => value::identifier, Kong;
+
+        /// Whether the PostgreSQL server is spoken to over TLS: `on` or `off`.
+        pg_ssl: bool = "off" => value::switch, Kong;
+
+        /// Whether the gate refuses to go on without TLS where the server has none: `on` or `off`.
+        ///
+        /// (Kong's default is `off`.)
+        pg_ssl_required: bool = "on" => value::switch, Kong;
+
+        /// Whether the server's certificate is verified, by `lua_ssl_trusted_certificate`: `on` or `off`.
+        ///
+        /// (Kong's default is `off`.)
+        pg_ssl_verify: bool = "on" => value::switch, Kong;
     }
 
     "Listening" {

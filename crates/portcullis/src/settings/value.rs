@@ -70,6 +70,27 @@ pub fn name_servers(text: &str) -> Result<Vec<SocketAddr>, String> {
     entries.map(server).collect()
 }
 
+/// Any text but none.
+pub fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it is empty; write a name".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// A name that needs no quotes in SQL.
+pub fn identifier(text: &str) -> Result<Option<String>, String> {
+    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        true => Ok(Some(text.to_owned()).filter(|text| !text.is_empty())),
+        false => Err(format!("\"{text}\" is not accepted; write letters, digits and underscores")),
+    }
+}
+
+/// A number of milliseconds, at least one.
+pub fn milliseconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(Duration::from_millis(number)),
+        _ => Err(format!("\"{text}\" is not a number of milliseconds above 0")),
+    }
+}
+
 pub fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("it is empty; write a path".to_owned()) } else { Ok(text.into()) }
 }

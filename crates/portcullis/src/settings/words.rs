@@ -69,16 +69,20 @@ words! {
 pub enum Database {
     /// In memory, read from the declarative configuration.
     Off,
+    /// In a file of the data directory.
+    Sqlite,
+    /// In a PostgreSQL that many gates share.
+    Postgres,
 }
 
 impl Database {
-    pub(super) fn of(text: &str) -> Result<Self, String> {
+    pub(super) fn optional(text: &str) -> Result<Option<Self>, String> {
         match text {
-            "off" => Ok(Self::Off),
-            "postgres" => Err("this version runs without a database; write off, and give the configuration \
-                               (`deck gateway dump` or `kong config db_export` makes one) with --config"
-                .to_owned()),
-            _ => Err(not_among(text, &["off"])),
+            "" => Ok(None),
+            "off" => Ok(Some(Self::Off)),
+            "sqlite" => Ok(Some(Self::Sqlite)),
+            "postgres" => Ok(Some(Self::Postgres)),
+            _ => Err(not_among(text, &["off", "sqlite", "postgres"])),
         }
     }
 }
@@ -87,6 +91,8 @@ impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("off"),
+            Self::Sqlite => f.write_str("sqlite"),
+            Self::Postgres => f.write_str("postgres"),
         }
     }
 }
@@ -138,8 +144,8 @@ mod tests {
         check(LogLevel::of, "WARN", "Warn");
         check(LogLevel::of, "verbose", "\"verbose\" is not one of debug, info, notice, warn, error, crit");
         check(ErrorType::of, "application/json", "Json");
-        check(Database::of, "off", "Off");
-        check(Database::of, "cassandra", "\"cassandra\" is not accepted; write off");
+        check(Database::optional, "off", "Some(Off)");
+        check(Database::optional, "cassandra", "\"cassandra\" is not one of off, sqlite, postgres");
         check(RouterFlavor::of, "traditional", "Traditional");
         check(RouterFlavor::of, "expressions", "routes written as expressions");
     }

@@ -159,6 +159,12 @@ fn pairs(certificate: &Certificate) -> Result<Vec<Arc<CertifiedKey>>, Violations
 /// Kong's texts, with the reason behind them.
 fn pair(cert_field: &str, cert: &str, key_field: &str, key: &str) -> Result<Arc<CertifiedKey>, Violations> {
     use certificate::CertificateError as Error;
+    let (chain, private) = (certificate::parse_chain(cert), certificate::check_key(key));
+    if let (Err(chain), Err(private)) = (&chain, &private) {
+        let mut both = Violations::field(cert_field, format!("invalid certificate: {chain}"));
+        both.add(key_field, format!("invalid key: {private}"));
+        return Err(both);
+    }
     certificate::parse(cert, key).map_err(|error| match error {
         Error::KeyMismatch => Violations::entity("certificate does not match key"),
         Error::KeyMissing | Error::KeyUnsupported | Error::KeyEncrypted | Error::KeyPem { .. } | Error::SeveralKeys => {

@@ -1,0 +1,387 @@
+//! Rows put into the registry, and taken out of it.
+
+use super::{
+    ApiKey, BasicCredential, CertificateCredential, Consumer, ConsumerGroup, HmacCredential, JwtCredential, Registry,
+    Revoked,
+};
+use crate::identity::header_value;
+use model::consumer;
+use model::consumer_group::{self, Membership};
+use model::credential::{Acl, BasicAuth, HmacAuth, JwtSecret, KeyAuth, MtlsAuth};
+use model::vault::Vaults;
+use model::{EntityKind, Row};
+use schema::{Schema, Violations};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use uuid::Uuid;
+
+/// By the identity of a row, what it has brought in.
+pub(super) type Held = HashMap<Uuid, Entry>;
+
+#[derive(PartialEq)]
+pub(super) enum Entry {
+    ApiKey([u8; 32]),
+    Jwt(Box<str>),
+    Basic(Box<str>),
+    Hmac(Box<str>),
+    Certificate(Box<str>),
+    Acl { consumer: Uuid, group: Box<str> },
+    Member { consumer: Uuid, group: Uuid },
+}
+
+impl Registry {
+    /// Puts a row there, in place of the one with its identity. The error is what is wrong with its secrets.
+    pub fn put(&self, kind: &EntityKind, row: &Row, vaults: &Vaults) -> Result<(), Violations> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = match kind.name {
+            "consumers" => {
+                self.put_consumer(read(kind, row, vaults)?);
+                return Ok(());
+            }
+            "consumer_groups" => {
+                let group: consumer_group::ConsumerGroup = read(kind, row, vaults)?;
+                self.put_group(group.id, &group.name);
+                return Ok(());
+            }
+            "consumer_group_consumers" => {
+                let member: Membership = read(kind, row, vaults)?;
+                Entry::Member { consumer: member.consumer.id, group: member.consumer_group.id }
+            }
+            "acls" => {
+                let acl: Acl = read(kind, row, vaults)?;
+                Entry::Acl { consumer: acl.consumer.id, group: acl.group.into() }
+            }
+            "keyauth_credentials" => {
+                let own: KeyAuth = read(kind, row, vaults)?;
+                let hash = jose::digest::sha256(own.key.as_ref().map_or("", |key| key.reveal()).as_bytes());
+                let key = ApiKey { consumer: own.consumer.id, id: own.id, expires_at: row.expires_at };
+                // Two references may lead to one secret; whose request it is must not be left to chance.
+                if self.keys.pin().get(&hash).is_some_and(|other| other.id != own.id) {
+                    return Err(Violations::field("key", "the same key belongs to another credential"));
+                }
+                self.keys.pin().insert(hash, key);
+                Entry::ApiKey(hash)
+            }
+            "jwt_secrets" => {
+                let own: JwtSecret = read(kind, row, vaults)?;
+                let Some(name) = own.key.clone() else { return Ok(()) };
+                let name: Box<str> = name.into();
+                if let Some(old) = self.jwts.pin().insert(name.clone(), Arc::new(JwtCredential::new(own))) {
+                    old.revoked.set();
+                }
+                Entry::Jwt(name)
+            }
+            "basicauth_credentials" => {
+                let own: BasicAuth = read(kind, row, vaults)?;
+                let (id, consumer, identifier) = (own.id, own.consumer.id, header_value(&own.username));
+                let password_sha1 = own.password.reveal().to_owned();
+                let name: Box<str> = own.username.into();
+                self.basic
+                    .pin()
+                    .insert(name.clone(), BasicCredential { id, consumer, identifier, password_sha1 }.into());
+                Entry::Basic(name)
+            }
+            "hmacauth_credentials" => {
+                let own: HmacAuth = read(kind, row, vaults)?;
+                let (id, consumer, identifier) = (own.id, own.consumer.id, header_value(&own.username));
+                let Some(secret) = own.secret else { return Ok(()) };
+                let name: Box<str> = own.username.into();
+                self.hmac.pin().insert(name.clone(), HmacCredential { id, consumer, identifier, secret }.into());
+                Entry::Hmac(name)
+            }
+            "mtls_auth_credentials" => {
+                let own: MtlsAuth = read(kind, row, vaults)?;
+                let (id, consumer) = (own.id, own.consumer.id);
+                let credential =
+                    CertificateCredential { id, consumer, authority: own.ca_certificate.map(|own| own.id) };
+                let name: Box<str> = own.subject_name.into();
+                self.change_certificates(&name, id, Some(credential));
+                Entry::Certificate(name)
+            }
+            _ => return Ok(()),
+        };
+        // The new is there before the old goes, so that what is the same in both is never missing.
+        let old = held.remove(&row.id).filter(|old| *old != entry);
+        if let Some(old) = old {
+            self.release(row.id, &old);
+        }
+        match &entry {
+            Entry::Acl { consumer, group } => self.change_consumer(*consumer, |own| own.groups.push(group.to_string())),
+            Entry::Member { consumer, group } => {
+                let name = self.groups.pin().get(group).cloned();
+                let group = name.map(|name| ConsumerGroup { name: name.into(), id: *group });
+                self.change_consumer(*consumer, |own| own.consumer_groups.extend(group.clone()));
+            }
+            _ => {}
+        }
+        held.insert(row.id, entry);
+        Ok(())
+    }
+
+    /// Whether a row could be put there.
+    pub fn check(&self, kind: &EntityKind, row: &Row, vaults: &Vaults) -> Result<(), Violations> {
+        let mut value = schema::Value::Object(row.json.clone());
+        kind.record.resolve(&mut value, &|reference| vaults.resolve(reference))?;
+        let key = value.get("key").and_then(schema::Value::as_str).filter(|_| kind.name == "keyauth_credentials");
+        let hash = key.map(|key| jose::digest::sha256(key.as_bytes()));
+        let is_other = |hash: &[u8; 32]| self.keys.pin().get(hash).is_some_and(|other| other.id != row.id);
+        match hash.is_some_and(|hash| is_other(&hash)) {
+            true => Err(Violations::field("key", "the same key belongs to another credential")),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes out what a row has brought in. It may be out already.
+    pub fn remove(&self, kind: &EntityKind, id: Uuid) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match kind.name {
+            "consumers" => self.remove_consumer(id),
+            "consumer_groups" => self.remove_group(id),
+            _ => {
+                if let Some(entry) = held.remove(&id) {
+                    self.release(id, &entry);
+                }
+            }
+        }
+    }
+
+    /// What belongs to another row by now stays.
+    fn release(&self, id: Uuid, entry: &Entry) {
+        match entry {
+            Entry::ApiKey(hash) => {
+                let _ = self.keys.pin().remove_if(hash, |_, key| key.id == id);
+            }
+            Entry::Jwt(name) => {
+                if let Ok(Some((_, old))) = self.jwts.pin().remove_if(name, |_, own| own.id == id) {
+                    old.revoked.set();
+                }
+            }
+            Entry::Basic(name) => drop(self.basic.pin().remove_if(name, |_, own| own.id == id)),
+            Entry::Hmac(name) => drop(self.hmac.pin().remove_if(name, |_, own| own.id == id)),
+            Entry::Certificate(name) => self.change_certificates(name, id, None),
+            Entry::Acl { consumer, group } => {
+                self.change_consumer(*consumer, |own| own.groups.retain(|name| **name != **group));
+            }
+            Entry::Member { consumer, group } => {
+                self.change_consumer(*consumer, |own| own.consumer_groups.retain(|own| own.id != *group));
+            }
+        }
+    }
+
+    fn put_consumer(&self, row: consumer::Consumer) {
+        let (username, custom_id) = (row.username.clone(), row.custom_id.clone());
+        let (id, consumers) = (row.id, self.consumers.pin());
+        let old = consumers.get(&id).cloned();
+        let (groups, consumer_groups) =
+            old.as_ref().map(|old| (old.groups.clone(), old.consumer_groups.clone())).unwrap_or_default();
+        consumers.insert(id, Arc::new(Consumer::new(row, groups, consumer_groups)));
+        for (names, new, old) in [
+            (&self.usernames, username, old.as_ref().and_then(|old| old.username.clone())),
+            (&self.custom_ids, custom_id, old.as_ref().and_then(|old| old.custom_id.clone())),
+        ] {
+            let names = names.pin();
+            if let Some(new) = &new {
+                names.insert(new.as_str().into(), id);
+            }
+            if let Some(old) = old.filter(|old| new.as_ref() != Some(old)) {
+                let _ = names.remove_if(old.as_str(), |_, own| *own == id);
+            }
+        }
+        if let Some(old) = old {
+            old.revoked.set();
+        }
+    }
+
+    fn remove_consumer(&self, id: Uuid) {
+        let consumers = self.consumers.pin();
+        let Some(old) = consumers.remove(&id) else { return };
+        for (names, name) in [(&self.usernames, &old.username), (&self.custom_ids, &old.custom_id)] {
+            if let Some(name) = name {
+                let _ = names.pin().remove_if(name.as_str(), |_, own| *own == id);
+            }
+        }
+        old.revoked.set();
+    }
+
+    /// Another consumer takes the place of the old one, which whoever has remembered it must not use any more.
+    fn change_consumer(&self, id: Uuid, change: impl Fn(&mut Consumer)) {
+        let consumers = self.consumers.pin();
+        let Some(old) = consumers.get(&id).cloned() else { return };
+        let mut new = Consumer::clone(&old);
+        change(&mut new);
+        new.groups.sort_unstable();
+        new.groups.dedup();
+        new.consumer_groups.sort();
+        new.consumer_groups.dedup();
+        new.groups_header = header_value(&new.groups.join(", "));
+        consumers.insert(id, Arc::new(new));
+        old.revoked.set();
+    }
+
+    fn put_group(&self, id: Uuid, name: &str) {
+        let old = self.groups.pin().insert(id, name.into()).cloned();
+        if old.is_some_and(|old| *old != *name) {
+            self.change_members(id, |group| name.clone_into(&mut group.name));
+        }
+    }
+
+    fn remove_group(&self, id: Uuid) {
+        self.groups.pin().remove(&id);
+    }
+
+    /// Groups are renamed seldom: everybody is looked at.
+    fn change_members(&self, id: Uuid, change: impl Fn(&mut ConsumerGroup)) {
+        let consumers = self.consumers.pin();
+        let is_member = |consumer: &Arc<Consumer>| consumer.consumer_groups.iter().any(|group| group.id == id);
+        let members: Vec<Uuid> = consumers.iter().filter(|(_, own)| is_member(own)).map(|(id, _)| *id).collect();
+        for member in members {
+            let own = |consumer: &mut Consumer| {
+                consumer.consumer_groups.iter_mut().filter(|group| group.id == id).for_each(&change);
+            };
+            self.change_consumer(member, own);
+        }
+    }
+
+    fn change_certificates(&self, name: &str, id: Uuid, with: Option<CertificateCredential>) {
+        let certificates = self.certificates.pin();
+        let others = certificates.get(name).into_iter().flat_map(|all| all.iter()).filter(|own| own.id != id).cloned();
+        let all: Vec<CertificateCredential> = others.chain(with).collect();
+        match all.is_empty() {
+            true => drop(certificates.remove(name)),
+            false => drop(certificates.insert(name.into(), all.into())),
+        }
+    }
+}
+
+impl Consumer {
+    fn new(row: consumer::Consumer, groups: Vec<String>, consumer_groups: Vec<ConsumerGroup>) -> Consumer {
+        Consumer {
+            id: row.id,
+            id_header: header_value(&row.id.to_string()),
+            username_header: row.username.as_deref().map(header_value),
+            custom_id_header: row.custom_id.as_deref().map(header_value),
+            groups_header: header_value(&groups.join(", ")),
+            username: row.username,
+            custom_id: row.custom_id,
+            groups,
+            consumer_groups,
+            revoked: Revoked::default(),
+        }
+    }
+}
+
+fn read<T: Schema>(kind: &EntityKind, row: &Row, vaults: &Vaults) -> Result<T, Violations> {
+    model::configuration::typed(kind, row, vaults)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::KINDS;
+    use model::entity::kind;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use schema::{Value, json};
+
+    /// A change that the tests make: of which kind, which of few identities, and with which of few names; or none.
+    type Step = (usize, u128, u128, Option<u8>);
+
+    fn row(kind: &str, id: u128, owner: u128, name: u8) -> Row {
+        let owner = json!({ "id": Uuid::from_u128(owner) });
+        let mut entity = match kind {
+            "consumers" => json!({ "username": format!("c{name}"), "custom_id": null }),
+            "consumer_groups" => json!({ "name": format!("g{name}") }),
+            "consumer_group_consumers" => {
+                json!({ "consumer": owner, "consumer_group": { "id": Uuid::from_u128(100 + u128::from(name)) } })
+            }
+            "acls" => json!({ "consumer": owner, "group": format!("g{name}") }),
+            "keyauth_credentials" => json!({ "consumer": owner, "key": format!("k{name}") }),
+            "jwt_secrets" => {
+                json!({ "consumer": owner, "key": format!("k{name}"), "secret": "s", "algorithm": "HS256" })
+            }
+            "basicauth_credentials" => json!({ "consumer": owner, "username": format!("u{name}"), "password": "p" }),
+            "hmacauth_credentials" => json!({ "consumer": owner, "username": format!("u{name}"), "secret": "s" }),
+            _ => json!({ "consumer": owner, "subject_name": format!("s{name}") }),
+        };
+        entity["id"] = json!(Uuid::from_u128(id));
+        Row::new(entity.as_object().cloned().unwrap_or_default(), None).expect("it has an identity")
+    }
+
+    /// Everything that a registry answers about few names.
+    fn known(registry: &Registry) -> Vec<Value> {
+        let who = |identity: Option<crate::identity::Identity>| {
+            let identity = identity?;
+            let consumer = identity.consumer?;
+            let groups: Vec<&str> = consumer.consumer_groups.iter().map(|group| group.name.as_str()).collect();
+            let by = identity.credential.map(|own| format!("{:?}", own.identifier));
+            Some(json!([consumer.id, consumer.username, consumer.groups, groups, by]))
+        };
+        let of = |name: u8| {
+            let named = match registry.certificate(&format!("s{name}"), Uuid::nil()) {
+                crate::registry::Named::By(identity) => who(Some(identity)),
+                _ => None,
+            };
+            json!([
+                registry.consumer_by_username(&format!("c{name}")).map(|own| own.id),
+                who(registry.api_key(&format!("k{name}"), 0)),
+                registry.jwt(&format!("k{name}")).map(|(own, identity)| (own.is_revoked(), who(Some(identity)))),
+                registry.hmac(&format!("u{name}")).map(|(_, identity)| who(Some(identity))),
+                registry.has_basic(&format!("u{name}")),
+                named,
+            ])
+        };
+        (0..4).map(of).collect()
+    }
+
+    proptest! {
+        /// However it came about, a registry knows what one knows that was told the outcome alone.
+        #[test]
+        fn changes_one_by_one_end_as_the_whole(steps in vec((0..KINDS.len(), 0..4_u128, 0..4_u128, proptest::option::of(0..4_u8)), 0..60)) {
+            let (registry, vaults) = (Registry::default(), Vaults::default());
+            let mut rows: HashMap<(usize, u128), Row> = HashMap::new();
+            for (index, id, owner, name) in steps as Vec<Step> {
+                let kind = kind(KINDS[index]).expect("it is one");
+                // Identities are one's own: those of different kinds differ.
+                let id = 100 * index as u128 + id;
+                let new = name.map(|name| row(kind.name, id, owner, name));
+                // The store lets nobody have what is another's alone.
+                let taken = new.as_ref().is_some_and(|new| rows.iter().any(|((other, _), own)| {
+                    *other == index && own.id != new.id && kind.claims(&own.json).iter().any(|claim| kind.claims(&new.json).contains(claim))
+                }));
+                // Nor lets it refer to what is not there.
+                let there = |id: Uuid| rows.contains_key(&((id.as_u128() / 100) as usize, id.as_u128()));
+                let lost = new.as_ref().is_some_and(|new| {
+                    ["consumer", "consumer_group"].iter().filter_map(|field| new.reference(field)).any(|id| !there(id))
+                });
+                match new {
+                    Some(_) if taken || lost => {}
+                    Some(new) => {
+                        registry.put(kind, &new, &vaults).expect("it is right");
+                        rows.insert((index, id), new);
+                    }
+                    None => {
+                        registry.remove(kind, Uuid::from_u128(id));
+                        rows.remove(&(index, id));
+                        // The store removes what belongs to what it removes.
+                        let orphans: Vec<(usize, u128)> = rows.iter().filter(|(_, row)| {
+                            ["consumer", "consumer_group"].iter().any(|field| row.reference(field) == Some(Uuid::from_u128(id)))
+                        }).map(|(key, _)| *key).collect();
+                        for (index, id) in orphans {
+                            registry.remove(model::entity::kind(KINDS[index]).expect("it is one"), Uuid::from_u128(id));
+                            rows.remove(&(index, id));
+                        }
+                    }
+                }
+            }
+            let whole = Registry::default();
+            for (index, name) in KINDS.iter().enumerate() {
+                let mut all: Vec<_> = rows.iter().filter(|((own, _), _)| *own == index).collect();
+                all.sort_by_key(|((_, id), _)| *id);
+                for (_, row) in all {
+                    whole.put(kind(name).expect("it is one"), row, &vaults).expect("it is right");
+                }
+            }
+            prop_assert_eq!(known(&registry), known(&whole));
+        }
+    }
+}
