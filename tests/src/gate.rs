@@ -5,7 +5,7 @@ mod ready;
 
 pub use binary::workspace;
 
-use crate::{Answer, DEADLINE, Finished, Process, TempDir, eventually, http, run};
+use crate::{Answer, DEADLINE, Finished, Postgres, Process, TempDir, eventually, http, postgres, run};
 use binary::binary;
 use ready::Addresses;
 use std::net::SocketAddr;
@@ -30,6 +30,8 @@ pub struct GateBuilder {
     data: TempDir,
     config: Option<PathBuf>,
     env: Vec<(String, String)>,
+    /// In blocks of 512 bytes.
+    largest_file: Option<u64>,
 }
 
 impl Gate {
@@ -55,11 +57,26 @@ impl Gate {
     pub fn stored() -> GateBuilder {
         let data = TempDir::new();
         let path = data.path().to_str().unwrap().to_owned();
-        GateBuilder { data, config: None, env: Vec::new() }
+        GateBuilder { data, config: None, env: Vec::new(), largest_file: None }
             .env("KONG_PROXY_LISTEN", "127.0.0.1:0, 127.0.0.1:0 http2 ssl")
             .env("KONG_ADMIN_LISTEN", "127.0.0.1:0")
             .env("PORTCULLIS_DATA", &path)
             .env("PORTCULLIS_ADMIN_TOKEN", TOKEN)
+    }
+
+    /// One of several gates with a database in common, and the same encryption key.
+    pub fn sharing(server: &Postgres) -> GateBuilder {
+        let port = server.port().to_string();
+        [
+            ("DATABASE", "postgres"),
+            ("PG_PORT", &port),
+            ("PG_USER", postgres::USER),
+            ("PG_DATABASE", postgres::USER),
+            ("PG_PASSWORD", postgres::PASSWORD),
+        ]
+        .iter()
+        .fold(Gate::stored(), |gate, (name, value)| gate.env(&format!("KONG_{name}"), value))
+        .env("PORTCULLIS_ENCRYPTION_KEY", &"5".repeat(64))
     }
 
     /// Any other command of the binary, without a gate: `version`, `check FILE`.
@@ -147,6 +164,11 @@ impl GateBuilder {
         self
     }
 
+    /// No file may grow beyond this many bytes, as if the disk were full then.
+    pub fn largest_file(self, bytes: u64) -> GateBuilder {
+        GateBuilder { largest_file: Some(bytes / 512), ..self }
+    }
+
     pub fn data(&self) -> &Path {
         self.data.path()
     }
@@ -178,7 +200,13 @@ impl GateBuilder {
     #[track_caller]
     fn spawn(&self) -> Process {
         let pairs = self.env.iter().map(|(name, value)| (name, value));
-        Process::spawn(clean(&mut Command::new(binary())).arg("start").envs(pairs))
+        let mut command = Command::new(binary());
+        if let Some(blocks) = self.largest_file {
+            command = Command::new("sh");
+            // A signal that is ignored stays so in the program that follows: it sees an error and not its end.
+            command.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]).arg(binary());
+        }
+        Process::spawn(clean(&mut command).arg("start").envs(pairs))
     }
 }
 

@@ -63,6 +63,23 @@ pub fn raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
 /// An ordinary request over a connection of its own.
 #[track_caller]
 pub fn http(address: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Answer {
+    raw(address, request(address, method, target, fields, body))
+}
+
+/// As [`http`], of a server that may have gone.
+pub fn try_http(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
+    let mut wire = Wire::try_connect(address)?;
+    wire.stream.write_all(&request(address, method, target, fields, body))?;
+    wire.try_answer(false)
+}
+
+fn request(address: SocketAddr, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in fields {
         bytes.push_str(&format!("{name}: {value}\r\n"));
@@ -71,5 +88,5 @@ pub fn http(address: SocketAddr, method: &str, target: &str, fields: &[(&str, &s
         bytes.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     bytes.push_str("\r\n");
-    raw(address, [bytes.as_bytes(), body].concat())
+    [bytes.as_bytes(), body].concat()
 }

@@ -13,6 +13,8 @@ mod balancing;
 mod change;
 #[path = "all/client_certificates.rs"]
 mod client_certificates;
+#[path = "all/database.rs"]
+mod database;
 #[path = "all/directories.rs"]
 mod directories;
 #[path = "all/explain.rs"]

@@ -2,7 +2,7 @@
 
 use crate::cli::StartFlags;
 use crate::data_dir::DataDir;
-use crate::kept::{self, Applied, Kept, News, Tools};
+use crate::kept::{self, Applied, Kept, Looked, News, Tools};
 use crate::listeners::{Inherited, Listeners, Prepared};
 use crate::settings::{Settings, SettingsErrors, Warning};
 use crate::{conduct, logging, parts, report};
@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use store::Feed;
 use uuid::Uuid;
 
 /// What everything that changes the configuration needs.
@@ -79,14 +80,14 @@ impl Gate {
         let workshop = parts::workshop(&settings, &data, &names, Arc::default()).map_err(one)?;
         let log = parts::access_log(&settings).map_err(one)?;
         let catalog = plugins::catalog(|name| settings.plugins.allows(name));
-        let store = kept::open(&settings, &data).map_err(one)?;
-        let (kept, applied, plan) = match store {
-            None => (None, None, plan(&workshop, &catalog, &sources, &settings, || Arc::new(Configuration::empty()))?),
-            Some(store) => {
+        let kept = Kept::new(&settings, &data).map_err(one)?;
+        let (applied, plan) = match &kept {
+            None => (None, plan(&workshop, &catalog, &sources, &settings, || Arc::new(Configuration::empty()))?),
+            Some(kept) => {
                 let environment = sources.environment();
                 let tools = Tools { workshop: &workshop, catalog: &catalog, environment: &environment, now: now() };
-                let (kept, applied, plan) = Kept::load(store, &tools)?;
-                (Some(kept), Some(applied), plan)
+                let (applied, plan) = kept.load(&tools)?;
+                (Some(applied), plan)
             }
         };
         let shared = Shared {
@@ -198,36 +199,48 @@ impl Gate {
         let Some(kept) = &self.kept else { return Ok(()) };
         let gate = Arc::downgrade(self);
         kept.store.watch(move || {
-            if let Some(gate) = gate.upgrade() {
-                gate.catch_up();
+            if let Some(gate) = gate.upgrade()
+                && let Some(kept) = &gate.kept
+            {
+                gate.catch_up(kept);
+                kept.look_after();
             }
         })
     }
 
     /// Puts in force what was changed in the database meanwhile.
-    fn catch_up(&self) {
-        let Some(kept) = &self.kept else { return };
+    fn catch_up(&self, kept: &Kept) {
         let mut state = self.state();
         let Some(applied) = &state.applied else { return };
         let environment = self.sources.environment();
-        let news = kept.news(applied, &self.tools(&state.workshop, &environment));
-        match &news {
+        let tools = self.tools(&state.workshop, &environment);
+        let looked = kept.look(applied, &tools);
+        match &looked {
             Err(error) if !state.is_cut_off => {
                 tracing::error!("the database does not answer; the gate goes on with what it knows: {error}");
             }
             Ok(_) if state.is_cut_off => tracing::info!("the database answers again"),
             _ => {}
         }
-        state.is_cut_off = news.is_err();
-        match news {
-            Err(_) | Ok(None) => {}
-            Ok(Some(Ok(news))) => self.put_in_force(kept, &mut state, news),
-            Ok(Some(Err((applied, invalid)))) => {
-                let wrong = report::violations("database", &invalid, None).join("; ");
-                tracing::error!("what is in the database now cannot work here, and what was in force stays: {wrong}");
-                state.applied = Some(applied);
-            }
+        let is_cut_off = looked.is_err();
+        match looked {
+            Err(_) | Ok(Looked::NothingNew) => {}
+            Ok(Looked::News(news)) => match *news {
+                Ok(news) => self.put_in_force(kept, &mut state, news),
+                Err((applied, invalid)) => {
+                    cannot_work(&kept::in_words(&invalid));
+                    state.applied = Some(applied);
+                }
+            },
+            Ok(Looked::Lost) => match kept.load_again(&tools) {
+                Ok((applied, plan)) => {
+                    state.applied = Some(applied);
+                    self.swap(plan);
+                }
+                Err(wrong) => cannot_work(&wrong),
+            },
         }
+        state.is_cut_off = is_cut_off;
     }
 
     fn put_in_force(&self, kept: &Kept, state: &mut State, news: News) {
@@ -264,6 +277,10 @@ impl Gate {
         let own = crate::settings::file_path(&self.sources.flags, variables);
         named.into_iter().flatten().cloned().chain([own]).collect()
     }
+}
+
+fn cannot_work(wrong: &[String]) {
+    tracing::error!("what is in the database now cannot work here, and what was in force stays: {}", wrong.join("; "));
 }
 
 /// The declarative text that the settings name, if they name one.
@@ -359,7 +376,9 @@ impl admin::Gate for Handle {
         let (made, news) = kept.store.change(|change| {
             let made = make(change.writes())?;
             // With those of other gates, since this one has looked.
-            let (changed, number) = change.changes(applied.number)?;
+            let Feed::Since(changed, number) = change.changes(applied.number)? else {
+                return Err(Unavailable("this gate must read everything again first; try again".to_owned()).into());
+            };
             let news = kept.prepare(applied, &changed, number, change.rows(), &tools)?;
             let news = news.map_err(|(_, invalid)| invalid)?;
             kept.check(&news)?;

@@ -9,6 +9,7 @@ use crate::settings::Settings;
 use crate::settings::words::Database;
 use jose::seal::Ring;
 use model::entity::KINDS;
+use model::invalid::Offence;
 use model::rows::Unavailable;
 use model::{Configuration, EntityKind, Invalid, Row, Rows};
 use net::upstream_tls::{UpstreamTls, UpstreamTlsOptions};
@@ -17,20 +18,29 @@ use proxy::registry::Registry;
 use schema::Catalog;
 use std::collections::HashMap;
 use std::sync::Arc;
-use store::{Changed, Place, PostgresSettings, PostgresTls, Store};
+use store::{Changed, Feed, LastKnown, Place, PostgresSettings, PostgresTls, Store};
 use uuid::Uuid;
 
-/// The database, and who may call as far as this gate knows.
+/// The database, and this gate's copy of it where it is elsewhere.
 pub struct Kept {
     pub store: Arc<Store>,
-    registry: Arc<Registry>,
+    last_known: Option<LastKnown>,
 }
 
 /// What came out of the database last.
+#[derive(Clone)]
 pub struct Applied {
     /// The number of the last change that is in force here.
     pub number: u64,
     configuration: Arc<Configuration>,
+    registry: Arc<Registry>,
+}
+
+/// Where everything can be read.
+enum Source<'a> {
+    Database(&'a Store),
+    /// The database does not answer.
+    Copy(&'a LastKnown, u64),
 }
 
 /// Changes that are ready to come into force.
@@ -46,6 +56,14 @@ type Change = (&'static EntityKind, Uuid, Option<Row>);
 /// Changes, or why this gate cannot carry what is in the database all the same.
 pub type Prepared = Result<News, (Applied, Invalid)>;
 
+/// What a look at the feed finds.
+pub enum Looked {
+    NothingNew,
+    News(Box<Prepared>),
+    /// The feed does not go back so far: everything must be loaded again.
+    Lost,
+}
+
 /// What compiling needs.
 pub struct Tools<'a> {
     pub workshop: &'a Workshop,
@@ -55,16 +73,23 @@ pub struct Tools<'a> {
     pub now: i64,
 }
 
-/// The database that the settings name, if they name one.
-pub fn open(settings: &Settings, data: &DataDir) -> Result<Option<Arc<Store>>, String> {
-    let place = match settings.database() {
-        Database::Off => return Ok(None),
-        Database::Sqlite => Place::Sqlite(data.path("portcullis.db")),
-        Database::Postgres => Place::Postgres(postgres(settings)?),
-    };
-    let store = Store::open(place, ring(settings, data)?);
-    store.map(|store| Some(Arc::new(store))).map_err(|error| format!("database: {error}"))
+impl Source<'_> {
+    fn number(&self) -> Result<u64, Unavailable> {
+        match self {
+            Source::Database(store) => store.last_change(),
+            Source::Copy(_, number) => Ok(*number),
+        }
+    }
+
+    fn each(&self, kind: &'static EntityKind, take: impl FnMut(Row)) -> Result<(), Unavailable> {
+        match self {
+            Source::Database(store) => store.each(kind, take),
+            Source::Copy(copy, _) => copy.each(kind, take),
+        }
+    }
 }
+
+const LAST_KNOWN: &str = "last-known.db";
 
 const KEYS: &str = "encryption.key";
 
@@ -109,45 +134,63 @@ fn postgres(settings: &Settings) -> Result<PostgresSettings, String> {
 }
 
 impl Kept {
-    /// Everything that is in the database, with the plan that it makes; or what is wrong, in words.
-    pub fn load(store: Arc<Store>, tools: &Tools) -> Result<(Kept, Applied, Plan), Vec<String>> {
-        let one = |error: Unavailable| vec![format!("database: {error}")];
-        // What changes while this reads is read again with the feed.
-        let number = store.last_change().map_err(one)?;
-        let mut rows: Vec<Change> = Vec::new();
-        for kind in KINDS.iter().filter(|kind| !Registry::holds(kind)) {
-            store.each(kind, |row| rows.push((kind, row.id, Some(row)))).map_err(one)?;
-        }
-        let (configuration, invalid) = Configuration::empty().changed(rows, tools.catalog, tools.environment, number);
-        let wrong = |invalid: Invalid| {
-            let offence = |offence: &model::invalid::Offence| {
-                format!("database: {} {}: {}", offence.entity_type, offence.entity["id"], offence.violations.message())
-            };
-            invalid.entities.iter().map(offence).collect::<Vec<_>>()
+    /// The database that the settings name, if they name one. It is not asked yet.
+    pub fn new(settings: &Settings, data: &DataDir) -> Result<Option<Kept>, String> {
+        let failed = |error: Unavailable| format!("database: {error}");
+        let ring = || ring(settings, data).map(Arc::new);
+        let (place, ring, copy) = match settings.database() {
+            Database::Off => return Ok(None),
+            Database::Sqlite => (Place::Sqlite(data.path("portcullis.db")), ring()?, None),
+            Database::Postgres => (Place::Postgres(postgres(settings)?), ring()?, Some(data.path(LAST_KNOWN))),
         };
-        if !invalid.is_empty() {
-            return Err(wrong(invalid));
+        let last_known = copy.map(|path| LastKnown::new(path, ring.clone())).transpose().map_err(failed)?;
+        let store = Arc::new(Store::new(place, ring).map_err(failed)?);
+        Ok(Some(Kept { store, last_known }))
+    }
+
+    /// Everything that is in the database, or in the copy while that does not answer, with the plan that it makes; or
+    /// what is wrong, in words.
+    pub fn load(&self, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
+        let one = |error: Unavailable| vec![format!("database: {error}")];
+        let Err(error) = self.store.open() else { return read(&Source::Database(&self.store), tools) };
+        let Some(copy) = &self.last_known else { return Err(one(error)) };
+        match copy.number() {
+            Ok(Some(number)) => {
+                tracing::error!("the database does not answer; the gate goes by what it knew last: {error}");
+                read(&Source::Copy(copy, number), tools)
+            }
+            Ok(None) => Err(one(error)),
+            Err(wrong) => Err([one(error), one(wrong)].concat()),
         }
-        let registry = Arc::new(Registry::default());
-        for kind in proxy::registry::KINDS.iter().filter_map(|kind| model::entity::kind(kind)) {
-            store.each(kind, |row| put(&registry, kind, &row, &configuration)).map_err(one)?;
+    }
+
+    /// Everything that is in the database, anew.
+    pub fn load_again(&self, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
+        read(&Source::Database(&self.store), tools)
+    }
+
+    /// What is done besides, now and then: the copy follows, and what is over is taken away.
+    pub fn look_after(&self) {
+        let followed = self.last_known.as_ref().map_or(Ok(()), |copy| copy.follow(&self.store));
+        // That the database does not answer is told where changes are looked for.
+        if let Err(error) = followed.and_then(|()| self.store.sweep()) {
+            tracing::debug!("database: {error}");
         }
-        let configuration = Arc::new(configuration);
-        let plan = tools.workshop.compile_for(registry.clone(), configuration.clone(), tools.now).map_err(wrong)?;
-        Ok((Kept { store, registry }, Applied { number, configuration }, plan))
     }
 
     /// The plan of what is in force, by other tools.
     pub fn compile(&self, applied: &Applied, tools: &Tools) -> Result<Plan, Invalid> {
-        tools.workshop.compile_for(self.registry.clone(), applied.configuration.clone(), tools.now)
+        tools.workshop.compile_for(applied.registry.clone(), applied.configuration.clone(), tools.now)
     }
 
-    /// What the feed tells since the last time, ready to come into force; nothing where it tells nothing.
-    pub fn news(&self, applied: &Applied, tools: &Tools) -> Result<Option<Prepared>, Unavailable> {
-        let (changed, number) = self.store.changes(applied.number)?;
-        match number == applied.number {
-            true => Ok(None),
-            false => Ok(Some(self.prepare(applied, &changed, number, self.store.as_ref(), tools)?)),
+    /// What was changed in the database since the last time, ready to come into force.
+    pub fn look(&self, applied: &Applied, tools: &Tools) -> Result<Looked, Unavailable> {
+        match self.store.changes(applied.number)? {
+            Feed::Since(_, number) if number == applied.number => Ok(Looked::NothingNew),
+            Feed::Since(changed, number) => {
+                self.prepare(applied, &changed, number, self.store.as_ref(), tools).map(Box::new).map(Looked::News)
+            }
+            Feed::Lost => Ok(Looked::Lost),
         }
     }
 
@@ -169,16 +212,16 @@ impl Kept {
         // Who is referred to comes before who refers.
         callers.sort_by_key(|(kind, _, _)| proxy::registry::KINDS.iter().position(|own| *own == kind.name));
         if others.is_empty() {
-            let applied = Applied { number, configuration: applied.configuration.clone() };
+            let applied = Applied { number, ..applied.clone() };
             return Ok(Ok(News { applied, plan: None, callers }));
         }
         let (configuration, invalid) = applied.configuration.changed(others, tools.catalog, tools.environment, number);
         let configuration = Arc::new(configuration);
-        let applied = Applied { number, configuration: configuration.clone() };
+        let applied = Applied { number, configuration: configuration.clone(), registry: applied.registry.clone() };
         if !invalid.is_empty() {
             return Ok(Err((applied, invalid)));
         }
-        Ok(match tools.workshop.compile_for(self.registry.clone(), configuration, tools.now) {
+        Ok(match tools.workshop.compile_for(applied.registry.clone(), configuration, tools.now) {
             Ok(plan) => Ok(News { applied, plan: Some(plan), callers }),
             Err(invalid) => Err((applied, invalid)),
         })
@@ -189,9 +232,9 @@ impl Kept {
         let vaults = news.applied.configuration.vaults();
         for (kind, _, row) in &news.callers {
             let Some(row) = row else { continue };
-            if let Err(violations) = self.registry.check(kind, row, vaults) {
+            if let Err(violations) = news.applied.registry.check(kind, row, vaults) {
                 let (place, entity) = (row.place.clone(), schema::Value::Null);
-                let offence = model::invalid::Offence { place, entity_type: kind.singular, entity, violations };
+                let offence = Offence { place, entity_type: kind.singular, entity, violations };
                 return Err(Invalid { entities: vec![offence], ..Invalid::default() });
             }
         }
@@ -203,12 +246,42 @@ impl Kept {
         let News { applied, plan, callers } = news;
         for (kind, id, row) in callers {
             match row {
-                Some(row) => put(&self.registry, kind, &row, &applied.configuration),
-                None => self.registry.remove(kind, id),
+                Some(row) => put(&applied.registry, kind, &row, &applied.configuration),
+                None => applied.registry.remove(kind, id),
             }
         }
         (applied, plan)
     }
+}
+
+fn read(source: &Source, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
+    let one = |error: Unavailable| vec![format!("database: {error}")];
+    // What changes while this reads is read again with the feed.
+    let number = source.number().map_err(one)?;
+    let mut rows: Vec<Change> = Vec::new();
+    for kind in KINDS.iter().filter(|kind| !Registry::holds(kind)) {
+        source.each(kind, |row| rows.push((kind, row.id, Some(row)))).map_err(one)?;
+    }
+    let (configuration, invalid) = Configuration::empty().changed(rows, tools.catalog, tools.environment, number);
+    if !invalid.is_empty() {
+        return Err(in_words(&invalid));
+    }
+    let registry = Arc::new(Registry::default());
+    for kind in proxy::registry::KINDS.iter().filter_map(|kind| model::entity::kind(kind)) {
+        source.each(kind, |row| put(&registry, kind, &row, &configuration)).map_err(one)?;
+    }
+    let configuration = Arc::new(configuration);
+    let plan = tools.workshop.compile_for(registry.clone(), configuration.clone(), tools.now);
+    let plan = plan.map_err(|invalid| in_words(&invalid))?;
+    Ok((Applied { number, configuration, registry }, plan))
+}
+
+/// What is wrong with entities, one by one.
+pub fn in_words(invalid: &Invalid) -> Vec<String> {
+    let offence = |offence: &Offence| {
+        format!("database: {} {}: {}", offence.entity_type, offence.entity["id"], offence.violations.message())
+    };
+    invalid.entities.iter().map(offence).collect()
 }
 
 /// A credential that cannot work lets nobody in.

@@ -12,6 +12,7 @@ CREATE TABLE entities (
     expires_at BIGINT,
     PRIMARY KEY (kind, id)
 );
+CREATE INDEX entities_by_end ON entities (expires_at) WHERE expires_at IS NOT NULL;
 
 -- What an entity alone may have: fields (with commas between) and their values. Secrets are keyed hashes.
 CREATE TABLE claims (

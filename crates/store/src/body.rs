@@ -1,9 +1,11 @@
 //! Entities as bytes: as they are, or sealed where they hold secrets.
 
+use crate::sql::odd;
 use jose::seal::{KeyedHash, Ring};
 use model::EntityKind;
 use model::rows::Unavailable;
 use schema::{Map, Value};
+use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 /// The kinds without secrets. All others are sealed as a whole, also those that are yet to come.
@@ -26,8 +28,9 @@ const SEALED: u8 = 1;
 
 /// Writes and reads bodies.
 pub(crate) struct Sealer {
-    pub(crate) ring: Ring,
-    pub(crate) hash: KeyedHash,
+    pub(crate) ring: Arc<Ring>,
+    /// The key is in the database: there is none before that was reached.
+    pub(crate) hash: OnceLock<KeyedHash>,
 }
 
 impl Sealer {
@@ -66,16 +69,16 @@ impl Sealer {
     }
 
     /// The values of a claim as they are kept: a secret as its keyed hash.
-    pub(crate) fn claimed(&self, kind: &EntityKind, fields: &[&str], values: &[String]) -> String {
+    pub(crate) fn claimed(&self, kind: &EntityKind, fields: &[&str], values: &[String]) -> Result<String, Unavailable> {
         let value = |(field, value): (&&str, &String)| match kind.is_secret(field) {
-            true => self.hash.of(value),
-            false => value.clone(),
+            true => self.hash.get().map(|hash| hash.of(value)).ok_or_else(odd),
+            false => Ok(value.clone()),
         };
-        let values: Vec<String> = fields.iter().zip(values).map(value).collect();
-        match values.as_slice() {
+        let values = fields.iter().zip(values).map(value).collect::<Result<Vec<String>, _>>()?;
+        Ok(match values.as_slice() {
             [one] => one.clone(),
             many => Value::from(many.to_vec()).to_string(),
-        }
+        })
     }
 }
 

@@ -8,6 +8,9 @@ use model::{EntityKind, Row, Rows, Writes};
 use schema::Rule;
 use uuid::Uuid;
 
+/// How many changes the feed keeps, at least.
+const FEED: u64 = 100_000;
+
 /// Entities over one connection.
 pub(crate) struct Tables<'a> {
     pub(crate) sql: &'a dyn Sql,
@@ -126,14 +129,10 @@ impl Writes for Tables<'_> {
         let key: [Cell; 2] = [kind.name.into(), row.id.into()];
         let body = self.sealer.write(kind, row.id, &row.json)?;
         let given = [key[0].clone(), key[1].clone(), body.into(), row.expires_at.into()];
-        self.sql.ask(
-            "INSERT INTO entities (kind, id, body, expires_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body, expires_at = excluded.expires_at",
-            &given,
-        )?;
+        self.replace(given)?;
         self.forget_what_surrounds(&key)?;
         for claim in &claims {
-            let value = self.sealer.claimed(kind, &claim.fields, &claim.values);
+            let value = self.sealer.claimed(kind, &claim.fields, &claim.values)?;
             let given = [key[0].clone(), claim.fields.join(", ").into(), value.into(), key[1].clone()];
             self.sql.ask("INSERT INTO claims (kind, fields, value, id) VALUES ($1, $2, $3, $4)", &given)?;
         }
@@ -187,9 +186,16 @@ impl Tables<'_> {
         Ok(Row { id, json, place: Default::default(), expires_at: expires_at.number() })
     }
 
+    /// Kind, identity, body and end of an entity, and nothing around it.
+    pub(crate) fn replace(&self, given: [Cell; 4]) -> Result<(), Unavailable> {
+        let sql = "INSERT INTO entities (kind, id, body, expires_at) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body, expires_at = excluded.expires_at";
+        self.sql.ask(sql, &given).map(drop)
+    }
+
     /// Who has what a claim is about.
     fn claimant(&self, kind: &EntityKind, claim: &Claim) -> Result<Option<Uuid>, Unavailable> {
-        let value = self.sealer.claimed(kind, &claim.fields, &claim.values);
+        let value = self.sealer.claimed(kind, &claim.fields, &claim.values)?;
         let given = [kind.name.into(), claim.fields.join(", ").into(), value.into()];
         let row = self.sql.ask_one("SELECT id FROM claims WHERE kind = $1 AND fields = $2 AND value = $3", &given)?;
         row.map(|cells| cells.first().and_then(Cell::id).ok_or_else(odd)).transpose()
@@ -227,11 +233,29 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Writes the change into the feed.
+    /// Takes away what was given for a time that is over.
+    pub(crate) fn sweep(&self) -> Result<(), Unavailable> {
+        let over = self.sql.ask("SELECT kind, id FROM entities WHERE expires_at <= $1", &[self.now.into()])?;
+        for cells in over {
+            let found = match cells.as_slice() {
+                [kind, id] => kind.text().and_then(entity::kind).zip(id.id()),
+                _ => None,
+            };
+            let Some((kind, id)) = found else { continue };
+            self.remove(kind, id).map_err(|refused| Unavailable(refused.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the change into the feed, which ends somewhere: who has not looked for so long reads everything again.
     fn announce(&self, key: &[Cell; 2]) -> Result<(), Unavailable> {
         let number = self.sql.ask_one("UPDATE last_change SET number = number + 1 RETURNING number", &[])?;
-        let number = number.as_deref().and_then(|row| row.first()).cloned().ok_or_else(odd)?;
-        let given = [number, key[0].clone(), key[1].clone(), self.now.into()];
-        self.sql.ask("INSERT INTO changes (number, kind, id, at) VALUES ($1, $2, $3, $4)", &given).map(drop)
+        let number = number.as_deref().and_then(|row| row.first()).and_then(Cell::number).ok_or_else(odd)?;
+        let given = [number.into(), key[0].clone(), key[1].clone(), self.now.into()];
+        self.sql.ask("INSERT INTO changes (number, kind, id, at) VALUES ($1, $2, $3, $4)", &given)?;
+        if number.is_multiple_of(FEED / 10) {
+            self.sql.ask("DELETE FROM changes WHERE number <= $1", &[number.saturating_sub(FEED).into()])?;
+        }
+        Ok(())
     }
 }

@@ -14,11 +14,13 @@
 
 mod body;
 mod entities;
+mod last_known;
 mod migrations;
 mod postgres;
 mod sql;
 mod sqlite;
 
+pub use last_known::LastKnown;
 pub use migrations::Version;
 pub use postgres::{PostgresSettings, PostgresTls};
 
@@ -32,7 +34,7 @@ use postgres::Postgres;
 use sql::{Cell, Sql, odd};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -71,19 +73,29 @@ const POLL: Duration = Duration::from_secs(1);
 /// How many entities are read at once.
 const AT_ONCE: usize = 1000;
 
+/// The feed since the last look.
+pub enum Feed {
+    /// What was changed, each entity once, and the number of the last change.
+    Since(Vec<Changed>, u64),
+    /// The feed does not go back so far, or the database is an older copy: everything must be read again.
+    Lost,
+}
+
 impl Store {
-    /// Opens the database, and brings its tables up to this version.
-    ///
-    /// `ring` opens what was sealed before; another key than that which was used is an error.
-    pub fn open(place: Place, ring: Ring) -> Result<Store, Unavailable> {
+    /// A store that has not been asked yet. `ring` opens what was sealed before.
+    pub fn new(place: Place, ring: Arc<Ring>) -> Result<Store, Unavailable> {
         let engine = match place {
             Place::Sqlite(path) => Engine::Sqlite(path),
             Place::Postgres(settings) => Engine::Postgres(Postgres::new(settings)?),
         };
-        let connection = engine.connect()?;
-        migrations::run(connection.as_ref())?;
-        let hash = hash_key(connection.as_ref(), &ring)?;
-        Ok(Store { engine, idle: Mutex::new(vec![connection]), sealer: Sealer { ring, hash } })
+        Ok(Store { engine, idle: Mutex::default(), sealer: Sealer { ring, hash: OnceLock::new() } })
+    }
+
+    /// Opens the database, and brings its tables up to this version. The first question does that, too.
+    ///
+    /// Another key than that which was used is an error.
+    pub fn open(&self) -> Result<(), Unavailable> {
+        self.with_connection(|_| Ok(()))
     }
 
     /// Asks something.
@@ -110,9 +122,18 @@ impl Store {
         made
     }
 
-    /// What was changed after the change of this number, each entity once, and the number of the last change.
-    pub fn changes(&self, after: u64) -> Result<(Vec<Changed>, u64), Unavailable> {
+    /// What was changed after the change of this number.
+    pub fn changes(&self, after: u64) -> Result<Feed, Unavailable> {
         self.with_connection(|sql| changes(sql, after))
+    }
+
+    /// Takes away what was given for a time that is over.
+    pub fn sweep(&self) -> Result<(), Unavailable> {
+        let any = "SELECT kind FROM entities WHERE expires_at <= $1 LIMIT 1";
+        match self.with_connection(|sql| sql.ask_one(any, &[now().into()]))? {
+            Some(_) => self.change(|change| change.0.sweep()),
+            None => Ok(()),
+        }
     }
 
     /// The number of the last change.
@@ -149,6 +170,12 @@ impl Store {
             }
         }
         Ok(count)
+    }
+
+    /// What tells this database from others.
+    pub(crate) fn origin(&self) -> Result<Vec<u8>, Unavailable> {
+        self.open()?;
+        self.sealer.hash.get().map(|hash| hash.of("origin").into_bytes()).ok_or_else(odd)
     }
 
     /// Which step of its tables the database is at.
@@ -193,8 +220,18 @@ impl Store {
         {
             return Ok(connection);
         }
-        let connection = self.engine.connect()?;
+        let connection = self.connect()?;
         connection.begin()?;
+        Ok(connection)
+    }
+
+    fn connect(&self) -> Result<Box<dyn Sql>, Unavailable> {
+        let connection = self.engine.connect()?;
+        if self.sealer.hash.get().is_none() {
+            migrations::run(connection.as_ref())?;
+            let key = hash_key(connection.as_ref(), &self.sealer.ring)?;
+            let _ = self.sealer.hash.set(key);
+        }
         Ok(connection)
     }
 
@@ -207,7 +244,7 @@ impl Store {
                 return answer;
             }
         }
-        let connection = self.engine.connect()?;
+        let connection = self.connect()?;
         let answer = ask(connection.as_ref());
         self.keep(connection);
         answer
@@ -261,7 +298,7 @@ impl Change<'_> {
     }
 
     /// As [`Store::changes`], with those of this change.
-    pub fn changes(&self, after: u64) -> Result<(Vec<Changed>, u64), Unavailable> {
+    pub fn changes(&self, after: u64) -> Result<Feed, Unavailable> {
         changes(self.0.sql, after)
     }
 }
@@ -275,10 +312,14 @@ impl Engine {
     }
 }
 
-fn changes(sql: &dyn Sql, after: u64) -> Result<(Vec<Changed>, u64), Unavailable> {
+fn changes(sql: &dyn Sql, after: u64) -> Result<Feed, Unavailable> {
     let last = last_change(sql)?;
     if last == after {
-        return Ok((Vec::new(), last));
+        return Ok(Feed::Since(Vec::new(), last));
+    }
+    let next = sql.ask_one("SELECT number FROM changes WHERE number = $1", &[Cell::from(after + 1)])?;
+    if last < after || next.is_none() {
+        return Ok(Feed::Lost);
     }
     let given = [Cell::from(after), Cell::from(last)];
     let found = sql.ask(
@@ -291,7 +332,7 @@ fn changes(sql: &dyn Sql, after: u64) -> Result<(Vec<Changed>, u64), Unavailable
         _ => None,
     };
     // Kinds that only a newer version knows say nothing to this one.
-    Ok((found.iter().filter_map(changed).collect(), last))
+    Ok(Feed::Since(found.iter().filter_map(changed).collect(), last))
 }
 
 fn last_change(sql: &dyn Sql) -> Result<u64, Unavailable> {
@@ -300,6 +341,12 @@ fn last_change(sql: &dyn Sql) -> Result<u64, Unavailable> {
 }
 
 const HASH_KEY: &str = "hash key";
+
+/// What is known of the database itself.
+fn fact(sql: &dyn Sql, name: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+    let row = sql.ask_one("SELECT value FROM facts WHERE name = $1", &[name.into()])?;
+    Ok(row.as_deref().and_then(|row| row.first()).and_then(Cell::bytes).map(<[u8]>::to_vec))
+}
 
 /// The key of keyed hashes, made with the database and kept in it, sealed.
 fn hash_key(sql: &dyn Sql, ring: &Ring) -> Result<KeyedHash, Unavailable> {
@@ -310,9 +357,8 @@ fn hash_key(sql: &dyn Sql, ring: &Ring) -> Result<KeyedHash, Unavailable> {
     };
     sql.begin()?;
     let key = || {
-        let row = sql.ask_one("SELECT value FROM facts WHERE name = $1", &[HASH_KEY.into()])?;
-        let key = match row.as_deref().and_then(|row| row.first()).and_then(Cell::bytes) {
-            Some(sealed) => ring.open(HASH_KEY.as_bytes(), sealed).map_err(wrong)?,
+        let key = match fact(sql, HASH_KEY)? {
+            Some(sealed) => ring.open(HASH_KEY.as_bytes(), &sealed).map_err(wrong)?,
             None => {
                 let mut key = vec![0; 32];
                 getrandom::fill(&mut key).map_err(|error| Unavailable(error.to_string()))?;
@@ -328,9 +374,8 @@ fn hash_key(sql: &dyn Sql, ring: &Ring) -> Result<KeyedHash, Unavailable> {
 }
 
 fn keep_hash_key_current(sql: &dyn Sql, ring: &Ring) -> Result<(), Unavailable> {
-    let row = sql.ask_one("SELECT value FROM facts WHERE name = $1", &[HASH_KEY.into()])?;
-    let sealed = row.as_deref().and_then(|row| row.first()).and_then(Cell::bytes).ok_or_else(odd)?;
-    let anew = ring.open(HASH_KEY.as_bytes(), sealed).and_then(|key| ring.seal(HASH_KEY.as_bytes(), &key));
+    let sealed = fact(sql, HASH_KEY)?.ok_or_else(odd)?;
+    let anew = ring.open(HASH_KEY.as_bytes(), &sealed).and_then(|key| ring.seal(HASH_KEY.as_bytes(), &key));
     let anew = anew.map_err(|error| Unavailable(error.to_string()))?;
     sql.ask("UPDATE facts SET value = $1 WHERE name = $2", &[anew.into(), HASH_KEY.into()]).map(drop)
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{env, fs, process, thread};
-use store::{Place, PostgresSettings, Store};
+use store::{Feed, LastKnown, Place, PostgresSettings, Store};
 use uuid::Uuid;
 
 #[path = "../../../tests/src/postgres.rs"]
@@ -29,7 +29,8 @@ trait Engine {
     }
 
     fn open_with(&self, keys: &str) -> Result<Store, Unavailable> {
-        Store::open(self.place(), Ring::read(keys).unwrap())
+        let store = Store::new(self.place(), Arc::new(Ring::read(keys).unwrap()))?;
+        store.open().map(|()| store)
     }
 
     /// Everything that a thief of the database would get.
@@ -113,6 +114,9 @@ const SUITE: &[(&str, Check)] = &[
     ("what fails changes nothing", all_or_nothing),
     ("the feed tells of every change, in order, once", feed),
     ("what is over holds nothing", expiry),
+    ("what is over is swept away", sweeping),
+    ("who was away for too long reads everything again", lost_feed),
+    ("a copy follows, and is as good as the database", last_known),
     ("a stolen database says no secret", sealing),
     ("writers at the same time do not lose each other's changes", writers),
     ("who watches is told", watching),
@@ -169,6 +173,13 @@ fn list(store: &Store, kind: &str, part: &Part) -> Vec<u128> {
 }
 
 const ALL: Part = Part { below: None, tagged: &Tagged::Anyhow, from: Uuid::nil(), count: 100, now: 0 };
+
+fn since(store: &Store, number: u64) -> (Vec<store::Changed>, u64) {
+    match store.changes(number).unwrap() {
+        Feed::Since(changed, last) => (changed, last),
+        Feed::Lost => panic!("the feed does not go back to {number}"),
+    }
+}
 
 fn put_and_find(engine: &dyn Engine) {
     let store = engine.open();
@@ -290,14 +301,14 @@ fn all_or_nothing(engine: &dyn Engine) {
 
 fn feed(engine: &dyn Engine) {
     let store = engine.open();
-    let (none, start) = store.changes(0).unwrap();
+    let (none, start) = since(&store, 0);
     assert!(none.is_empty());
     put(&store, "consumers", &consumer(1, "ann")).unwrap();
     put(&store, "consumers", &consumer(2, "bob")).unwrap();
     put(&store, "keyauth_credentials", &api_key(3, 1, "k")).unwrap();
     put(&store, "consumers", &consumer(1, "ann again")).unwrap();
     let told = |after| {
-        let (changed, last) = store.changes(after).unwrap();
+        let (changed, last) = since(&store, after);
         (changed.iter().map(|changed| (changed.kind.name, changed.id.as_u128())).collect::<Vec<_>>(), last)
     };
     let (changed, last) = told(start);
@@ -322,6 +333,58 @@ fn expiry(engine: &dyn Engine) {
     // Somebody else may have the key now.
     put(&store, "keyauth_credentials", &api_key(3, 1, "k")).unwrap();
     assert_eq!(list(&store, "keyauth_credentials", &ALL), [3]);
+}
+
+fn sweeping(engine: &dyn Engine) {
+    let store = engine.open();
+    put(&store, "consumers", &consumer(1, "ann")).unwrap();
+    put(&store, "keyauth_credentials", &Row { expires_at: Some(100), ..api_key(2, 1, "k") }).unwrap();
+    put(&store, "keyauth_credentials", &Row { expires_at: Some(u32::MAX.into()), ..api_key(3, 1, "l") }).unwrap();
+    let before = store.last_change().unwrap();
+    store.sweep().unwrap();
+    let (changed, _) = since(&store, before);
+    assert_eq!(changed.iter().map(|changed| changed.id.as_u128()).collect::<Vec<_>>(), [2]);
+    assert_eq!(list(&store, "keyauth_credentials", &ALL), [3]);
+    store.sweep().unwrap();
+    assert_eq!(store.last_change().unwrap(), before + 1);
+}
+
+fn lost_feed(engine: &dyn Engine) {
+    let store = engine.open();
+    put(&store, "consumers", &consumer(1, "ann")).unwrap();
+    let last = store.last_change().unwrap();
+    assert!(matches!(store.changes(last + 1).unwrap(), Feed::Lost));
+    assert!(matches!(store.changes(last).unwrap(), Feed::Since(changed, _) if changed.is_empty()));
+}
+
+fn last_known(engine: &dyn Engine) {
+    let (store, folder) = (engine.open(), Folder::new());
+    let ring = || Arc::new(Ring::read(KEY).unwrap());
+    let copy = || LastKnown::new(folder.file(), ring()).unwrap();
+    let keys = || {
+        let mut found = Vec::new();
+        copy().each(of("keyauth_credentials"), |row| found.push((row.id.as_u128(), row.expires_at))).unwrap();
+        found
+    };
+    assert_eq!(copy().number().unwrap(), None);
+    put(&store, "consumers", &consumer(1, "ann")).unwrap();
+    put(&store, "keyauth_credentials", &Row { expires_at: Some(u32::MAX.into()), ..api_key(2, 1, "the-only-key") })
+        .unwrap();
+    copy().follow(&store).unwrap();
+    assert_eq!(copy().number().unwrap(), Some(store.last_change().unwrap()));
+    assert_eq!(keys(), [(2, Some(u32::MAX.into()))]);
+    let holds = |text: &str| folder.stolen().windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(holds("ann") && !holds("the-only-key"));
+    put(&store, "keyauth_credentials", &api_key(3, 1, "another")).unwrap();
+    store.change(|change| change.remove(of("keyauth_credentials"), Uuid::from_u128(2))).unwrap();
+    copy().follow(&store).unwrap();
+    assert_eq!(keys(), [(3, None)]);
+    // Of another database, whatever its numbers: all of it is read again.
+    let other = Folder::new().open();
+    put(&other, "consumers", &consumer(7, "zoe")).unwrap();
+    put(&other, "keyauth_credentials", &api_key(8, 7, "k")).unwrap();
+    copy().follow(&other).unwrap();
+    assert_eq!(keys(), [(8, None)]);
 }
 
 fn sealing(engine: &dyn Engine) {
@@ -372,7 +435,7 @@ fn writers(engine: &dyn Engine) {
     let store = engine.open();
     assert_eq!(list(&store, "consumers", &Part { count: 1000, ..ALL }).len() as u128, WRITERS * EACH + 1);
     // A number for each change, without a gap, however many have written.
-    let (changed, last) = store.changes(0).unwrap();
+    let (changed, last) = since(&store, 0);
     assert_eq!((changed.len() as u64, last), ((WRITERS * EACH + 1) as u64, (WRITERS * EACH + 1) as u64));
 }
 
@@ -383,7 +446,7 @@ fn watching(engine: &dyn Engine) {
     let seen = Arc::downgrade(&one);
     let look = move || {
         if let Some(store) = seen.upgrade()
-            && let Ok((changed, last)) = store.changes(start)
+            && let Ok(Feed::Since(changed, last)) = store.changes(start)
             && !changed.is_empty()
         {
             let _ = tell.send(last);
