@@ -22,6 +22,7 @@ pub struct Gate {
     process: Process,
     data: TempDir,
     config: Option<PathBuf>,
+    env: Vec<(String, String)>,
 }
 
 /// A gate that is not started yet.
@@ -88,7 +89,20 @@ impl Gate {
     /// A command that speaks to this gate: `reload`.
     #[track_caller]
     pub fn tell(&self, args: &[&str]) -> Finished {
-        run(clean(&mut Command::new(binary())).env("PORTCULLIS_DATA", self.data.path()).args(args))
+        self.tell_with::<&str, &str>(args, &[])
+    }
+
+    /// As [`Gate::tell`], with variables.
+    #[track_caller]
+    pub fn tell_with<K: AsRef<str>, V: AsRef<str>>(&self, args: &[&str], env: &[(K, V)]) -> Finished {
+        let mut command = Command::new(binary());
+        clean(&mut command).envs(env.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        run(command.env("PORTCULLIS_DATA", self.data.path()).args(args))
+    }
+
+    /// The variables that it was started with.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        self.env.clone()
     }
 
     pub fn proxy(&self) -> SocketAddr {
@@ -188,7 +202,7 @@ impl GateBuilder {
         })
         .and_then(|line| Addresses::parse(&line))
         .unwrap_or_else(|reason| panic!("{reason}"));
-        Gate { addresses, process, data: self.data, config: self.config }
+        Gate { addresses, process, data: self.data, config: self.config, env: self.env }
     }
 
     /// For a gate that must not start: waits until it has ended.

@@ -51,6 +51,8 @@ mod start;
 mod strict_http1;
 #[path = "all/strict_http2.rs"]
 mod strict_http2;
+#[path = "all/sync.rs"]
+mod sync;
 #[path = "all/tls.rs"]
 mod tls;
 #[path = "all/without_loss.rs"]

@@ -8,7 +8,7 @@ use crate::reply::{self, Response};
 use crate::resource::{Nested, Resource};
 use crate::{Gate, Token};
 use crate::{
-    configuration, endpoint, entity_list, entity_read, entity_write, explain, health, information, schemas, tags,
+    configuration, endpoint, entity_list, entity_read, entity_write, explain, health, information, schemas, sync, tags,
 };
 use bytes::Bytes;
 use http::{Method, Request};
@@ -88,6 +88,8 @@ impl<G: Gate> Admin<G> {
             Resource::EnabledPlugins => Ok(information::enabled_plugins(call)),
             Resource::Configuration if method == Method::POST => configuration::load(&self.gate, call),
             Resource::Configuration => configuration::export(call),
+            Resource::Declarative if method == Method::PUT => sync::import(&self.gate, call),
+            Resource::Declarative => sync::export(call),
             Resource::Explain => explain::explain(&self.gate, call),
             Resource::Tags => tags::list(call, None),
             Resource::Tag => tags::list(call, Some(parameter(0))),

@@ -6,32 +6,13 @@ use crate::error::Error;
 use crate::gate::Gate;
 use crate::reply::{self, Response};
 use http::StatusCode;
-use model::{Configuration, Invalid, Row, declarative};
+use model::{Invalid, declarative};
 use schema::{Value, json};
 
 /// The document that gives this configuration: JSON, indented, which is YAML too.
 pub(crate) fn export(call: &Call) -> Result<Response, Error> {
     let configuration = call.document.ok_or(Error::Database)?;
-    let mut document = configuration.to_document();
-    keep_ends(call, configuration, &mut document);
-    Ok(reply::ok(&json!({ "config": format!("{document:#}") })))
-}
-
-/// A key given for a time must not come back from an export as one given for ever.
-fn keep_ends(call: &Call, configuration: &Configuration, document: &mut Value) {
-    for (kind, shown) in document.as_object_mut().into_iter().flatten() {
-        let Value::Array(shown) = shown else { continue };
-        let held = configuration.rows(kind);
-        let alive = std::mem::take(shown).into_iter().zip(held).filter(|(_, row)| row.is_alive(call.now));
-        *shown = alive.map(|(entity, row)| with_end(call, entity, row)).collect();
-    }
-}
-
-fn with_end(call: &Call, mut entity: Value, row: &Row) -> Value {
-    if let (Value::Object(members), Some(end)) = (&mut entity, row.expires_at) {
-        members.insert("ttl".to_owned(), json!(end.saturating_sub(call.now)));
-    }
-    entity
+    Ok(reply::ok(&json!({ "config": format!("{:#}", configuration.to_document(call.now)) })))
 }
 
 /// Replaces the configuration, or says everything that is wrong with the new one.
@@ -47,7 +28,7 @@ pub(crate) fn load(gate: &impl Gate, call: &Call) -> Result<Response, Error> {
     }
 }
 
-fn given(call: &Call) -> Result<String, Error> {
+pub(crate) fn given(call: &Call) -> Result<String, Error> {
     match body::read_with_yaml(call)? {
         Body::Yaml(text) if !text.trim().is_empty() => Ok(text),
         // The text itself goes on: what JSON forgives (a name given twice) a configuration does not.
@@ -67,7 +48,7 @@ fn given(call: &Call) -> Result<String, Error> {
 }
 
 /// Flattened, the errors of entities stand in their own list, and only those of the document in `fields`.
-fn refusal(invalid: &Invalid, flatten: bool) -> Error {
+pub(crate) fn refusal(invalid: &Invalid, flatten: bool) -> Error {
     match flatten {
         true => Error::Configuration { fields: invalid.document.to_json(), flattened: Some(invalid.flattened()) },
         false => Error::Configuration { fields: invalid.fields(), flattened: None },

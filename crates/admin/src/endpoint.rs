@@ -19,6 +19,7 @@ pub(crate) static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         ("/status", Resource::Status),
         ("/endpoints", Resource::Endpoints),
         ("/config", Resource::Configuration),
+        ("/declarative", Resource::Declarative),
         ("/debug/explain", Resource::Explain),
         ("/debug/node/log-level", Resource::LogLevel),
         ("/clustering/data-planes", Resource::Elsewhere(CONTROL_PLANE)),
@@ -145,7 +146,7 @@ mod tests {
         let oracle: schema::Value = serde_json::from_str(&fs::read_to_string(oracle).unwrap()).unwrap();
         let kongs: Vec<&str> = oracle["data"].as_array().unwrap().iter().filter_map(|path| path.as_str()).collect();
         let ours = |path: &&str| {
-            *path == "/debug/explain"
+            ["/debug/explain", "/declarative"].contains(path)
                 || path.ends_with("/consumer_group")
                 || KINDS.iter().filter(|kind| !kind.in_kong).any(|kind| {
                     [kind.collection, kind.nested].iter().any(|segment| path.split('/').any(|own| own == *segment))

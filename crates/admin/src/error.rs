@@ -68,6 +68,9 @@ pub(crate) enum Error {
     NoHealthChecker(String),
     #[error("the database cannot be asked at the moment; nothing was changed ({0})")]
     Unavailable(Unavailable),
+    /// What would be done, for somebody who asked for no more: nothing is.
+    #[error("nothing was changed")]
+    Asked(Value),
     #[error("declarative config is invalid: {fields}")]
     Configuration { fields: Value, flattened: Option<Vec<Value>> },
 }
@@ -191,6 +194,7 @@ impl Error {
                 let fields = json!({ "fields": { (field): { (key): unresolved(key, &value, parent) } } });
                 coded(bad, 13, "foreign keys unresolved", fields)
             }
+            Error::Asked(told) => reply::ok(&told),
             Error::Configuration { fields, flattened } => {
                 let mut more = json!({ "fields": fields });
                 if let Some(flattened) = flattened {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::Request;
+use model::declarative::Written;
 use model::rows::Unavailable;
 use model::{Configuration, Invalid, Rows, Writes};
 use schema::{Catalog, Value};
@@ -30,6 +31,9 @@ pub trait Gate {
     ///
     /// On `Err` the one before stays in force, untouched.
     fn load(&self, document: &str) -> Result<Arc<Configuration>, Invalid>;
+
+    /// Reads a whole document, and does nothing with it.
+    fn read(&self, document: &str) -> Result<Written, Invalid>;
 
     /// What would become of a request, and why. It may take its time.
     fn explain(&self, question: Question) -> Value;

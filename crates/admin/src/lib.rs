@@ -32,6 +32,7 @@ mod reply;
 mod resource;
 mod schemas;
 mod shown;
+mod sync;
 mod tags;
 mod token;
 mod validate;

@@ -10,6 +10,8 @@ pub(crate) enum Resource {
     Status,
     Endpoints,
     Configuration,
+    /// `/declarative`
+    Declarative,
     EnabledPlugins,
     /// `/debug/explain`
     Explain,
@@ -64,6 +66,7 @@ impl Resource {
                 | Resource::Children(_)
                 | Resource::Child(_)
                 | Resource::Parent(_)
+                | Resource::Declarative
         );
         entities && !method.is_safe()
     }
@@ -85,6 +88,7 @@ impl Resource {
             | Resource::PluginSchema
             | Resource::VaultSchema => "GET, HEAD, OPTIONS",
             Resource::TargetHealth => "OPTIONS, PUT",
+            Resource::Declarative => "GET, HEAD, OPTIONS, PUT",
             Resource::Explain | Resource::ValidateEntity | Resource::Validate(_) => "OPTIONS, POST",
             Resource::Configuration | Resource::Collection(_) | Resource::Children(_) => "GET, HEAD, OPTIONS, POST",
             Resource::Entity(_) | Resource::Child(_) => "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",

@@ -113,7 +113,6 @@ pub fn fill(kind: &EntityKind, entity: &mut Map<String, Value>, now: u64) -> Res
 /// Puts secrets into Kong's forms at rest: passwords as `sha1_hex(password + consumer id)`, secrets of clients that ask for
 /// it (`hash_secret`) as PBKDF2. Documents with `_transform: false` hold them so already.
 pub fn hash_secrets(kind: &EntityKind, credential: &mut Map<String, Value>) -> Result<(), Violations> {
-    const ITERATIONS: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not zero");
     let (field, hash) = match kind.name {
         "basicauth_credentials" => {
             let consumer = credential.get("consumer").and_then(|consumer| consumer["id"].as_str()).unwrap_or_default();
@@ -127,13 +126,51 @@ pub fn hash_secrets(kind: &EntityKind, credential: &mut Map<String, Value>) -> R
             })?;
             let secret = text(credential, "client_secret").as_bytes();
             let derived = jose::digest::pbkdf2_sha512(secret, &salt, ITERATIONS);
-            let (salt, derived) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(derived));
-            ("client_secret", format!("$pbkdf2-sha512$i={ITERATIONS},l=32${salt}${derived}"))
+            ("client_secret", pbkdf2(&salt, &derived))
         }
         _ => return Ok(()),
     };
     credential.insert(field.to_owned(), json!(hash));
     Ok(())
+}
+
+/// As [`hash_secrets`], but a hash that is there already stays where it is of what stands here.
+pub fn keep_hashes(
+    kind: &EntityKind,
+    credential: &mut Map<String, Value>,
+    before: Option<&Map<String, Value>>,
+) -> Result<(), Violations> {
+    let before = before.filter(|before| before.get("consumer") == credential.get("consumer"));
+    for field in ["password", "client_secret"] {
+        let Some(kept) = before.and_then(|before| before.get(field)) else { continue };
+        let mut again = credential.clone();
+        match kept.as_str().and_then(salted) {
+            Some((salt, _)) if credential.get("hash_secret") == Some(&json!(true)) => {
+                let derived = jose::digest::pbkdf2_sha512(text(credential, field).as_bytes(), &salt, ITERATIONS);
+                again.insert(field.to_owned(), json!(pbkdf2(&salt, &derived)));
+            }
+            _ => hash_secrets(kind, &mut again)?,
+        }
+        if again.get(field) == Some(kept) {
+            *credential = again;
+            return Ok(());
+        }
+    }
+    hash_secrets(kind, credential)
+}
+
+const ITERATIONS: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not zero");
+
+fn pbkdf2(salt: &[u8], derived: &[u8]) -> String {
+    let (salt, derived) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(derived));
+    format!("$pbkdf2-sha512$i={ITERATIONS},l=32${salt}${derived}")
+}
+
+/// Salt and hash of [`pbkdf2`].
+fn salted(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let rest = text.strip_prefix(&format!("$pbkdf2-sha512$i={ITERATIONS},l=32$"))?;
+    let (salt, derived) = rest.split_once('$')?;
+    Some((STANDARD_NO_PAD.decode(salt).ok()?, STANDARD_NO_PAD.decode(derived).ok()?))
 }
 
 fn text<'a>(entity: &'a Map<String, Value>, name: &str) -> &'a str {

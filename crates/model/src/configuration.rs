@@ -1,6 +1,6 @@
 //! A whole configuration: complete rows, every reference resolved.
 
-use crate::complete::record;
+use crate::complete::{hash_secrets, record};
 use crate::entity::{self, EntityKind, KINDS};
 use crate::invalid::{Invalid, Offence, Place};
 use crate::vault::{Vault, Vaults};
@@ -184,23 +184,51 @@ impl Configuration {
         Value::Object(tables.collect())
     }
 
-    /// The configuration as a declarative document with every default written out.
-    pub fn to_document(&self) -> Value {
-        let mut document = Map::new();
-        document.insert("_format_version".to_owned(), json!("3.0"));
-        document.insert("_transform".to_owned(), json!(false));
-        for kind in KINDS.iter().filter(|kind| !self.rows(kind.name).is_empty()) {
-            let rows = self.rows(kind.name).iter().map(|row| {
-                let set = row.json.iter().filter(|(_, value)| !value.is_null());
-                let entry = |(name, value): (&String, &Value)| {
-                    // References are written as the identity alone.
-                    let bare = kind.references().any(|(field, _)| field == name).then(|| value["id"].clone());
-                    (name.clone(), bare.unwrap_or_else(|| value.clone()))
-                };
-                Value::Object(set.map(entry).collect())
-            });
-            document.insert(kind.name.to_owned(), rows.collect());
-        }
-        Value::Object(document)
+    /// The configuration as a declarative document with every default written out. `now` is in seconds since 1970.
+    pub fn to_document(&self, now: u64) -> Value {
+        document(KINDS.iter().map(|kind| (kind, self.rows(kind.name))), now)
     }
+
+    /// Puts passwords into the form that they are kept in.
+    pub(crate) fn hash_secrets(&mut self) -> Result<(), Invalid> {
+        for (name, table) in &mut self.tables {
+            let Some(kind) = entity::kind(name) else { continue };
+            for row in &mut table.rows {
+                hash_secrets(kind, &mut row.json).map_err(|violations| {
+                    let (place, entity) = (row.place.clone(), Value::Null);
+                    let offence = Offence { place, entity_type: kind.singular, entity, violations };
+                    Invalid { entities: vec![offence], ..Invalid::default() }
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows as a declarative document with every default written out; without those whose time is over.
+pub fn document<'a>(rows: impl IntoIterator<Item = (&'static EntityKind, &'a [Row])>, now: u64) -> Value {
+    let mut document = Map::new();
+    document.insert("_format_version".to_owned(), json!("3.0"));
+    document.insert("_transform".to_owned(), json!(false));
+    for (kind, rows) in rows {
+        let entry = |name: &String, value: &Value| {
+            // References are written as the identity alone.
+            let bare = kind.references().any(|(field, _)| field == name).then(|| value["id"].clone());
+            (name.clone(), bare.unwrap_or_else(|| value.clone()))
+        };
+        let entity = |row: &Row| {
+            let set = row.json.iter().filter(|(_, value)| !value.is_null());
+            let mut entity: Map<String, Value> = set.map(|(name, value)| entry(name, value)).collect();
+            if let Some(end) = row.expires_at {
+                // What was given for a time must not come back as given for ever.
+                entity.insert("ttl".to_owned(), json!(end.saturating_sub(now)));
+            }
+            Value::Object(entity)
+        };
+        let entities: Vec<Value> = rows.iter().filter(|row| row.is_alive(now)).map(entity).collect();
+        if !entities.is_empty() {
+            document.insert(kind.name.to_owned(), Value::Array(entities));
+        }
+    }
+    Value::Object(document)
 }

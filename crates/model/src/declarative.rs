@@ -1,6 +1,6 @@
 //! A declarative document to a configuration: every entity read, every reference resolved, or all that is wrong.
 
-use crate::complete::{Complete, complete, fill, hash_secrets};
+use crate::complete::{Complete, complete, fill};
 use crate::configuration::{Configuration, Row};
 use crate::document::{self, Node};
 use crate::entity::{self, EntityKind, KINDS};
@@ -23,15 +23,32 @@ pub struct Context<'a> {
 
 /// Reads YAML or JSON text.
 pub fn read_text(text: &str, context: Context) -> Result<Configuration, (Invalid, Option<Node>)> {
-    let node = document::parse(text).map_err(|error| {
-        let mut invalid = Invalid::unreadable(format!("failed parsing declarative configuration: {error}"));
-        invalid.line = Some(error.line);
-        (invalid, None)
-    })?;
-    match read_value(node.to_value(), &hash(text), context) {
-        Ok(configuration) => Ok(configuration),
-        Err(invalid) => Err((invalid, Some(node))),
-    }
+    let node = document::parse(text).map_err(|error| (unparsed(error), None))?;
+    let read = read_value(node.to_value(), &hash(text), context).and_then(|mut read| {
+        if !read.is_hashed {
+            read.configuration.hash_secrets()?;
+        }
+        Ok(read.configuration)
+    });
+    read.map_err(|invalid| (invalid, Some(node)))
+}
+
+/// A document as it is written.
+pub struct Written {
+    pub configuration: Configuration,
+    /// Whether passwords stand there as they are kept (`_transform: false`).
+    pub is_hashed: bool,
+}
+
+/// Reads YAML or JSON text, and leaves passwords as they are.
+pub fn read_as_written(text: &str, context: Context) -> Result<Written, Invalid> {
+    let node = document::parse(text).map_err(unparsed)?;
+    read_value(node.to_value(), &hash(text), context)
+}
+
+fn unparsed(error: document::SyntaxError) -> Invalid {
+    let invalid = Invalid::unreadable(format!("failed parsing declarative configuration: {error}"));
+    Invalid { line: Some(error.line), ..invalid }
 }
 
 /// 32 hexadecimal digits that change with a document's text.
@@ -41,7 +58,7 @@ pub fn hash(text: &str) -> String {
 }
 
 /// Reads a document that is parsed already.
-fn read_value(document: Value, hash: &str, context: Context) -> Result<Configuration, Invalid> {
+fn read_value(document: Value, hash: &str, context: Context) -> Result<Written, Invalid> {
     let Value::Object(mut document) = document else {
         return Err(Invalid::unreadable("failed parsing declarative configuration: expected an object"));
     };
@@ -55,16 +72,7 @@ fn read_value(document: Value, hash: &str, context: Context) -> Result<Configura
     reader.header(&mut document);
     reader.entities(document);
     let Reader { drafts, invalid, transform, .. } = reader;
-    let mut drafts = validate::whole(drafts, invalid)?;
-    if transform {
-        for draft in &mut drafts {
-            hash_secrets(draft.kind, &mut draft.json).map_err(|found| {
-                let (place, entity) = (draft.place.clone(), std::mem::take(&mut draft.given));
-                let offence = Offence { place, entity_type: draft.kind.singular, entity, violations: found };
-                Invalid { entities: vec![offence], ..Invalid::default() }
-            })?;
-        }
-    }
+    let drafts = validate::whole(drafts, invalid)?;
     let mut vaults = context.vaults;
     let mut configuration = Configuration::empty();
     hash.clone_into(&mut configuration.hash);
@@ -79,7 +87,7 @@ fn read_value(document: Value, hash: &str, context: Context) -> Result<Configura
     }
     configuration.vaults = Arc::new(vaults);
     match configuration.unresolved(context.catalog) {
-        invalid if invalid.is_empty() => Ok(configuration),
+        invalid if invalid.is_empty() => Ok(Written { configuration, is_hashed: !transform }),
         invalid => Err(invalid),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::document::Node;
 use crate::entity::{EntityKind, KINDS};
-use schema::{Field, Map, Rule, Value, Violations, json};
+use schema::{Field, Kind, Map, Record, Rule, Value, Violations, json};
 use std::fmt;
 
 /// Where in a document an entity stands: `services`, 0, `routes`, 1.
@@ -152,6 +152,37 @@ fn shown(kind: Option<&EntityKind>, offence: &Offence) -> Value {
         (name.clone(), value)
     };
     Value::Object(map.iter().map(value).collect())
+}
+
+/// An entity with `[secret]` in place of each of its secrets, those of its `config` too.
+pub fn without_secrets(record: &Record, entity: &Map<String, Value>) -> Map<String, Value> {
+    let value = |(name, value): (&String, &Value)| {
+        let field = record.field(name);
+        let value = match (field, value) {
+            (_, Value::Null) => Value::Null,
+            (Some(field), _) if is_shown(field) => hidden_within(&field.kind, value),
+            (None, _) if ["ttl"].contains(&name.as_str()) => value.clone(),
+            _ => Value::from("[secret]"),
+        };
+        (name.clone(), value)
+    };
+    entity.iter().map(value).collect()
+}
+
+fn hidden_within(kind: &Kind, value: &Value) -> Value {
+    match (kind, value) {
+        (Kind::Record(record), Value::Object(map)) => Value::Object(without_secrets(record, map)),
+        (Kind::Array(field) | Kind::Set(field), Value::Array(items)) => match is_shown(field) {
+            true => items.iter().map(|item| hidden_within(&field.kind, item)).collect(),
+            false => Value::from("[secret]"),
+        },
+        (Kind::Map(_, field), Value::Object(map)) if !is_shown(field) => {
+            map.keys().map(|key| (key.clone(), Value::from("[secret]"))).collect::<Map<_, _>>().into()
+        }
+        // Of a plugin that this build does not have, nobody knows which fields are secrets.
+        (Kind::Abstract, Value::Object(_)) => Value::from("[secret]"),
+        _ => value.clone(),
+    }
 }
 
 /// Whether a field can hold no secret: neither by its mark, nor as a credential's own value.

@@ -26,9 +26,9 @@ pub mod upstream;
 mod validate;
 pub mod vault;
 
-pub use complete::{Complete, complete, fill, hash_secrets, record};
+pub use complete::{Complete, complete, fill, hash_secrets, keep_hashes, record};
 pub use configuration::{Configuration, Row};
 pub use entity::EntityKind;
-pub use invalid::Invalid;
+pub use invalid::{Invalid, without_secrets};
 pub use rows::{Rows, Writes};
 pub use validate::carried;

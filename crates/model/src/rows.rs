@@ -170,7 +170,8 @@ impl Row {
 }
 
 impl Tagged {
-    fn holds(&self, row: &Row) -> bool {
+    /// Whether an entity is one of those that are meant.
+    pub fn holds(&self, row: &Row) -> bool {
         let has = |tag: &String| row.tags().any(|given| given == tag);
         match self {
             Tagged::Anyhow => true,

@@ -233,7 +233,7 @@ fn a_configuration_can_be_written_and_read_again() {
                 consumers: [{username: c, acls: [{group: g}], basicauth_credentials: [{username: u, password: p}]}]\n\
                 upstreams: [{name: u.test, targets: [{target: 'a:1'}]}]\nvaults: [{name: env, prefix: mine, config: {prefix: x_}}]";
     let first = read(text).unwrap();
-    let second = read(&first.to_document().to_string()).unwrap();
+    let second = read(&first.to_document(0).to_string()).unwrap();
     for kind in entity::KINDS.iter() {
         let json = |configuration: &Configuration| -> Vec<_> {
             configuration.rows(kind.name).iter().map(|row| row.json.clone()).collect()

@@ -5,8 +5,8 @@ use crate::dns::Names;
 use crate::egress;
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, USER_AGENT};
-use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -112,13 +112,36 @@ impl Fetcher {
     /// Gets a document. Redirections are not followed: who names a place means that place. The error is in words.
     pub async fn get(&self, url: &Uri) -> Result<Document, String> {
         let Some(inner) = &self.0 else { return Err(NOBODY.to_owned()) };
-        let fetched = tokio::time::timeout(TIME, inner.get(url)).await;
-        fetched.unwrap_or_else(|_| Err(format!("no answer within {} s", TIME.as_secs())))
+        let request = Request::get(url)
+            .header(ACCEPT, "application/json, application/jwk-set+json, */*;q=0.1")
+            .body(Bytes::new())
+            .map_err(|error| error.to_string())?;
+        inner.send(request, &Limits { time: TIME, size: SIZE }).await
+    }
+
+    /// Sends a request to the place that its URL names. The error is in words.
+    pub async fn send(&self, request: Request<Bytes>, limits: &Limits) -> Result<Document, String> {
+        self.0.as_ref().ok_or(NOBODY)?.send(request, limits).await
     }
 }
 
+/// What an answer may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the name to the last byte.
+    pub time: Duration,
+    /// Of its body, in bytes.
+    pub size: usize,
+}
+
 impl Inner {
-    async fn get(&self, url: &Uri) -> Result<Document, String> {
+    async fn send(&self, request: Request<Bytes>, limits: &Limits) -> Result<Document, String> {
+        let answered = tokio::time::timeout(limits.time, self.ask(request, limits)).await;
+        answered.unwrap_or_else(|_| Err(format!("no answer within {} s", limits.time.as_secs())))
+    }
+
+    async fn ask(&self, mut request: Request<Bytes>, limits: &Limits) -> Result<Document, String> {
+        let url = request.uri().clone();
         let secure = match url.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -128,16 +151,14 @@ impl Inner {
         let own = if secure { 443 } else { 80 };
         let port = url.port_u16().unwrap_or(own);
         let named = if port == own { host.to_owned() } else { format!("{host}:{port}") };
-        let deadline = Instant::now() + TIME;
+        let deadline = Instant::now() + limits.time;
         let tls = Tls { server_name: None, verify: true };
         let stream = self.connect(host, port, secure.then_some(&tls), deadline).await?;
-        let request = Request::get(url.path_and_query().map_or("/", |target| target.as_str()))
-            .header(HOST, &named)
-            .header(ACCEPT, "application/json, application/jwk-set+json, */*;q=0.1")
-            .header(USER_AGENT, "portcullis")
-            .body(Empty::new())
-            .map_err(|error| error.to_string())?;
-        ask(stream, request).await
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
+        *request.uri_mut() = target.parse().map_err(|_| "its path is none".to_owned())?;
+        request.headers_mut().insert(HOST, HeaderValue::from_str(&named).map_err(|error| error.to_string())?);
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("portcullis"));
+        ask(stream, request, limits.size).await
     }
 
     async fn connect(
@@ -171,14 +192,14 @@ impl Inner {
     }
 }
 
-async fn ask(stream: Box<dyn Stream>, request: Request<Empty<Bytes>>) -> Result<Document, String> {
+async fn ask(stream: Box<dyn Stream>, request: Request<Bytes>, size: usize) -> Result<Document, String> {
     let broke = |error: hyper::Error| format!("the connection broke: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
     // It ends with the sender, at the latest.
     let connection = tokio::spawn(connection);
-    let answer = sender.send_request(request).await.map_err(broke)?;
+    let answer = sender.send_request(request.map(Full::new)).await.map_err(broke)?;
     let (head, body) = answer.into_parts();
-    let whole = Limited::new(body, SIZE).collect().await;
+    let whole = Limited::new(body, size).collect().await;
     connection.abort();
     let body = whole.map_err(|error| format!("its body cannot be read: {error}"))?.to_bytes();
     Ok(Document { status: head.status, headers: head.headers, body })

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::settings::manual;
+use crate::settings::{Settings, environment, manual};
 
 /// Exit code: what was asked for could not be done, or the configuration is not right.
 pub const EXIT_FAILED: u8 = 1;
 
 /// Exit code: the command line or the settings are not right. clap uses the same number.
 pub const EXIT_USAGE: u8 = 2;
+
+/// Exit code of `diff --exit-code`: something differs.
+pub const EXIT_DIFFERS: u8 = 3;
 
 /// Reads the arguments of the process; prints help and ends the process where that was asked for.
 #[derive(Debug, Parser)]
@@ -42,6 +45,16 @@ pub enum Command {
     Reload(RunningFlags),
     #[command(about = "Let a new process take over from the running gate", long_about = UPGRADE, after_long_help = UPGRADE_MORE)]
     Upgrade(RunningFlags),
+    #[command(about = "Make a gate's database what a file says", long_about = SYNC, after_long_help = SYNC_MORE)]
+    Sync(SyncFlags),
+    #[command(about = "Tell how a file differs from a gate's database", long_about = DIFF, after_long_help = SYNC_MORE)]
+    Diff(SyncFlags),
+    #[command(about = "Write a gate's database as a file", long_about = DUMP, after_long_help = DUMP_MORE)]
+    Dump(DumpFlags),
+    #[command(subcommand, about = "Read the configuration of another gateway")]
+    Import(Import),
+    #[command(about = "Look after the database", long_about = DB, after_long_help = DB_MORE)]
+    Db(DbFlags),
     #[command(about = "Print the version", long_about = VERSION)]
     Version,
     #[command(about = "Write a commented configuration to start from", long_about = NEW, after_long_help = NEW_MORE)]
@@ -172,6 +185,133 @@ impl RunningFlags {
     pub fn as_start(&self) -> StartFlags {
         StartFlags { data: self.data.clone(), ..StartFlags::default() }
     }
+}
+
+/// Which Admin API a command speaks to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AdminFlags {
+    /// The Admin API of another gate; its token is the setting admin_token
+    #[arg(long, value_name = "URL")]
+    pub admin: Option<String>,
+
+    #[command(flatten)]
+    pub place: PlaceFlags,
+}
+
+/// Where settings and data of the gate here are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlaceFlags {
+    /// The settings file [default: ./portcullis.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+
+    /// The data directory of the gate (setting data) [default: .portcullis]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+}
+
+impl PlaceFlags {
+    /// The settings that `start` would have.
+    pub fn settings(&self) -> Result<Settings, String> {
+        let start = StartFlags { settings: self.settings.clone(), data: self.data.clone(), ..StartFlags::default() };
+        Settings::load(&start, environment()).map(|(settings, _)| settings).map_err(|errors| errors.to_string())
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SyncFlags {
+    /// The declarative file; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Only tell what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// End with 3 if something differs (diff)
+    #[arg(long)]
+    pub exit_code: bool,
+
+    /// Only entities with this tag, which those of the file get; may be given several times
+    #[arg(long, value_name = "TAG")]
+    pub select_tag: Vec<String>,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DumpFlags {
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// Only entities with this tag; may be given several times
+    #[arg(long, value_name = "TAG")]
+    pub select_tag: Vec<String>,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Import {
+    #[command(about = "Read a running Kong over its Admin API", long_about = IMPORT, after_long_help = IMPORT_MORE)]
+    Kong(ImportFlags),
+}
+
+#[derive(Clone, Args)]
+pub struct ImportFlags {
+    /// The Admin API of the Kong
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+
+    /// A header for it, such as Kong-Admin-Token; may be given several times
+    #[arg(short = 'H', long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub place: PlaceFlags,
+}
+
+/// Headers may hold secrets.
+impl fmt::Debug for ImportFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "import kong from {}", self.from)
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DbFlags {
+    #[command(subcommand)]
+    pub command: DbCommand,
+
+    #[command(flatten)]
+    pub place: PlaceFlags,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum DbCommand {
+    /// Tell which version the tables are of, and the number of the last change
+    Status,
+    /// Bring the tables up to this version; the gate does so at its start, too
+    Migrate,
+    /// Encrypt anew what is not under the first encryption key
+    Encrypt,
+    /// Copy every entity into a new file, encrypted as in the database
+    Backup {
+        /// The file to write
+        file: PathBuf,
+    },
+    /// Put what a backup holds in place of everything; running gates follow
+    Restore {
+        /// A file that `backup` has written, of SQLite or PostgreSQL
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
@@ -314,6 +454,83 @@ Exit codes:
   0  the new process has taken over
   1  it has not, and the old one goes on; or no running gate was found
   2  the command line or the settings are not right";
+
+const SYNC: &str = "\
+Make the database of a running gate what a declarative file says: what is missing is created, what differs is changed, \
+what the file does not have is deleted. All of it comes into force at once, or nothing does.
+
+An entity is the one with its identity, or else the one with its name, key or whatever may be there once; it keeps the \
+identity that it has in the database. A file without any consumer, credential or group of consumers is not about callers: \
+all of them stay, with their plugins. With --select-tag entities without the tag are left alone, and those of the file get \
+it.";
+
+const DIFF: &str = "\
+Tell how a file differs from the database of a running gate: what `portcullis sync` would create (+), change (~) and \
+delete (-). Secrets are not shown.";
+
+const SYNC_MORE: &str = "\
+Examples:
+  portcullis diff kong.yml
+  portcullis diff kong.yml --exit-code || portcullis sync kong.yml
+  portcullis sync team-a.yml --select-tag team-a
+  PORTCULLIS_ADMIN_TOKEN=... portcullis sync kong.yml --admin https://gate.internal:8444
+
+The gate is found through its data directory, or named with --admin; its token through the setting admin_token, or the \
+file admin_token of that directory.
+
+Exit codes:
+  0  done
+  1  it could not be done: nothing was changed
+  2  the command line is not right
+  3  something differs (diff --exit-code)";
+
+const DUMP: &str = "\
+Write the database of a running gate as a declarative file (YAML) with every default, and with its secrets: passwords as \
+they are kept, keys as they are. A file is written for its owner only, and never overwritten.";
+
+const DUMP_MORE: &str = "\
+Examples:
+  portcullis dump
+  portcullis dump --output kong.yml --select-tag team-a
+
+Exit codes:
+  0  written
+  1  it could not be done
+  2  the command line is not right";
+
+const IMPORT: &str = "\
+Read everything that a running Kong has over its Admin API, and write it as a declarative file for `portcullis sync` or \
+`portcullis start --config`. Secrets come along where Kong gives them: API keys, secrets of JWT and HMAC credentials, \
+private keys, and passwords as Kong keeps them (basic-auth goes on with them). The Kong is only read.";
+
+const IMPORT_MORE: &str = "\
+Examples:
+  portcullis import kong --from http://localhost:8001 --output kong.yml
+  portcullis check kong.yml && portcullis sync kong.yml
+  portcullis import kong --from https://kong.internal:8444 -H 'Kong-Admin-Token: ...' | portcullis diff -
+
+Exit codes:
+  0  written
+  1  it could not be done
+  2  the command line is not right";
+
+const DB: &str = "\
+Look after the database that the settings name (`database`, `pg_*`), whether or not a gate runs.";
+
+const DB_MORE: &str = "\
+Examples:
+  portcullis db status
+  portcullis db backup gate.backup --data /var/lib/portcullis
+  portcullis db restore gate.backup
+
+A new encryption key goes before the old one in encryption_key_file of every gate; these are started again (`portcullis \
+upgrade`), then `portcullis db encrypt` is run, and then the old key can go. A backup of SQLite can be restored into \
+PostgreSQL and the other way.
+
+Exit codes:
+  0  done
+  1  it could not be done
+  2  the command line is not right";
 
 const VERSION: &str = "\
 Print the version, and the configuration language that this version speaks.";

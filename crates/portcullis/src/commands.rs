@@ -1,7 +1,10 @@
 //! The commands of the command line, one file each; `start` is `run`.
 
 pub mod check;
+pub mod db;
 pub mod explain;
+pub mod import;
 pub mod new;
+pub mod sync;
 pub mod tell;
 pub mod version;

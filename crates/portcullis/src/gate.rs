@@ -396,6 +396,10 @@ impl admin::Gate for Handle {
         self.0.swap_text(document).map_err(|(invalid, _)| invalid)
     }
 
+    fn read(&self, document: &str) -> Result<declarative::Written, Invalid> {
+        declarative::read_as_written(document, context(&self.0.catalog, &self.0.sources.environment()))
+    }
+
     fn explain(&self, question: admin::Question) -> Value {
         let tls = question.request.uri().scheme_str() == Some("https");
         let question = proxy::serve::Question { request: question.request, ip: question.ip, tls };

@@ -2,6 +2,7 @@
 
 mod cautions;
 mod cli;
+mod client;
 mod commands;
 mod conduct;
 mod control;
@@ -16,9 +17,10 @@ mod run;
 mod settings;
 mod successor;
 mod watch;
+mod yaml;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{Cli, Command, Import};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -34,6 +36,14 @@ fn main() -> ExitCode {
         Command::Explain(flags) => return commands::explain::run(&flags, &mut out),
         Command::Reload(flags) => return commands::tell::run(&flags, control::Command::Reload, &mut out),
         Command::Upgrade(flags) => return commands::tell::run(&flags, control::Command::Upgrade, &mut out),
+        Command::Sync(flags) => commands::sync::run(&flags, &mut out),
+        Command::Diff(flags) => match commands::sync::diff(&flags, &mut out) {
+            Ok(true) if flags.exit_code => return ExitCode::from(cli::EXIT_DIFFERS),
+            other => other.map(drop),
+        },
+        Command::Dump(flags) => commands::sync::dump(&flags, &mut out),
+        Command::Import(Import::Kong(flags)) => commands::import::run(&flags, &mut out),
+        Command::Db(flags) => commands::db::run(&flags, &mut out),
         Command::Version => commands::version::run(&mut out).map_err(|error| error.to_string()),
         Command::New(flags) => commands::new::run(&flags, getrandom::fill, &mut out).map_err(|error| error.to_string()),
     };

@@ -193,7 +193,7 @@ struct Announcement {
 }
 
 /// Files in the data directory for those who look after the gate.
-const ADDRESSES: &str = "addresses.json";
+pub const ADDRESSES: &str = "addresses.json";
 const PID: &str = "portcullis.pid";
 
 impl Announcement {

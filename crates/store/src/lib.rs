@@ -28,12 +28,12 @@ use body::Sealer;
 use entities::Tables;
 use jose::seal::{KeyedHash, Ring};
 use model::entity::KINDS;
-use model::rows::{Asked, Part, Tag, TagPart, Tagged, Unavailable};
+use model::rows::{Asked, Part, Refused, Tag, TagPart, Tagged, Unavailable};
 use model::{EntityKind, Row, Rows, Writes, entity};
 use postgres::Postgres;
 use sql::{Cell, Sql, odd};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -66,6 +66,7 @@ pub struct Changed {
     pub id: Uuid,
 }
 
+const ALL: Part = Part { below: None, tagged: &Tagged::Anyhow, from: Uuid::nil(), count: usize::MAX, now: 0 };
 /// How many connections are kept for the next questions.
 const KEPT: usize = 8;
 /// How often the feed is looked at, whoever has said something or not.
@@ -158,8 +159,9 @@ impl Store {
         }
     }
 
-    /// Seals anew what is not under the first key of the ring; the number of entities that were.
-    pub fn seal_anew(&self) -> Result<u64, Unavailable> {
+    /// Seals anew what is not under the first key of the ring; the number of entities that were. `tell` hears how many
+    /// there are so far.
+    pub fn seal_anew(&self, mut tell: impl FnMut(u64)) -> Result<u64, Unavailable> {
         let mut count = 0;
         self.with_connection(|sql| keep_hash_key_current(sql, &self.sealer.ring))?;
         for kind in KINDS.iter() {
@@ -167,6 +169,7 @@ impl Store {
             self.each(kind, |row| old.push(row.id))?;
             for ids in old.chunks(AT_ONCE) {
                 count += self.change(|change| change.0.seal_anew(kind, ids))?;
+                tell(count);
             }
         }
         Ok(count)
@@ -178,9 +181,43 @@ impl Store {
         self.sealer.hash.get().map(|hash| hash.of("origin").into_bytes()).ok_or_else(odd)
     }
 
-    /// Which step of its tables the database is at.
+    /// Which step of its tables the database is at. Nothing is brought forward.
     pub fn version(&self) -> Result<Version, Unavailable> {
-        self.with_connection(migrations::version)
+        migrations::version(self.engine.connect()?.as_ref())
+    }
+
+    /// Copies every entity into a new file, SQLite whatever the engine, sealed as they are here. Whoever writes waits.
+    pub fn back_up(&self, file: &Path) -> Result<(), Unavailable> {
+        if file.exists() {
+            return Err(Unavailable(format!("{} exists, and is not overwritten", file.display())));
+        }
+        Store::new(Place::Sqlite(file.to_owned()), self.sealer.ring.clone())?.take_over(self)
+    }
+
+    /// Puts what a file of [`Store::back_up`] holds in place of everything. Gates that run follow.
+    pub fn restore(&self, file: &Path) -> Result<(), Unavailable> {
+        if !file.exists() {
+            return Err(Unavailable(format!("there is no {}", file.display())));
+        }
+        self.take_over(&Store::new(Place::Sqlite(file.to_owned()), self.sealer.ring.clone())?)
+    }
+
+    fn take_over(&self, from: &Store) -> Result<(), Unavailable> {
+        let refused = |refused: Refused| Unavailable(refused.to_string());
+        // Within a change of the source it stands still.
+        from.change(|source| {
+            self.change(|own| {
+                for kind in KINDS.iter().rev() {
+                    let all = own.list(kind, &ALL)?;
+                    all.iter().try_for_each(|row| own.remove(kind, row.id)).map_err(refused)?;
+                }
+                for kind in KINDS.iter() {
+                    let all = source.list(kind, &ALL)?;
+                    all.iter().try_for_each(|row| own.put(kind, row)).map_err(refused)?;
+                }
+                Ok(())
+            })
+        })
     }
 
     /// Calls `tell` when something may have been changed, by this gate or another, until the store is dropped.

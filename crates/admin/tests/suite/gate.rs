@@ -3,7 +3,7 @@
 use admin::{Admin, Connections, Facts, Gate, Question, Token};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use model::declarative::{self, Context};
+use model::declarative::{self, Context, Written};
 use model::rows::Unavailable;
 use model::vault::Vaults;
 use model::{Configuration, Invalid, Rows, Writes};
@@ -66,6 +66,10 @@ impl Gate for Rig {
         let loaded = Arc::new(loaded);
         *self.configuration.lock().unwrap() = loaded.clone();
         Ok(loaded)
+    }
+
+    fn read(&self, document: &str) -> Result<Written, Invalid> {
+        declarative::read_as_written(document, self.context(self.now()))
     }
 
     fn explain(&self, question: Question) -> Value {

@@ -1,14 +1,14 @@
 //! `portcullis explain METHOD URL`: what would become of a request, with a configuration file.
 
 use crate::cli::{EXIT_FAILED, EXIT_USAGE, ExplainFlags, StartFlags};
+use crate::client::trust;
 use crate::commands::check;
 use crate::settings::Settings;
 use crate::{conduct, gate, parts, report};
 use bytes::Bytes;
 use http::Request;
 use net::dns::Names;
-use net::fetch::{Fetcher, Trust};
-use net::upstream_tls::{UpstreamTls, UpstreamTlsOptions};
+use net::fetch::Fetcher;
 use proxy::serve::{Question, explain};
 use schema::Value;
 use std::collections::HashMap;
@@ -51,15 +51,6 @@ fn explained(flags: &ExplainFlags) -> Result<Value, (u8, String)> {
         plan.map_err(|(invalid, node)| failed(report::violations(&source, &invalid, node.as_ref()).join("\n")))?;
     let conduct = Arc::new(conduct::of(&settings));
     Ok(runtime.block_on(explain(question, Arc::new(plan), conduct, names)))
-}
-
-fn trust(settings: &Settings) -> Result<Trust, String> {
-    let tls = UpstreamTls::default();
-    let config = |options: &UpstreamTlsOptions| tls.config(options).map_err(|error| error.to_string());
-    let options =
-        UpstreamTlsOptions { ca_certificates: parts::authorities(settings)?, ..UpstreamTlsOptions::default() };
-    let anybody = UpstreamTlsOptions { verify: false, ..UpstreamTlsOptions::default() };
-    Ok(Trust { verified: config(&options), anybody: config(&anybody) })
 }
 
 fn question(flags: &ExplainFlags) -> Result<Question, String> {
