@@ -41,6 +41,8 @@ mod limits;
 mod message_signatures;
 #[path = "all/names.rs"]
 mod names;
+#[path = "all/operators.rs"]
+mod operators;
 #[path = "all/proxying.rs"]
 mod proxying;
 #[path = "all/rate_limits.rs"]

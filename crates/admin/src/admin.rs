@@ -1,5 +1,6 @@
 //! From a request to its answer.
 
+use crate::access::{self, Caller};
 use crate::call::Call;
 use crate::error::Error;
 use crate::locate;
@@ -8,13 +9,16 @@ use crate::reply::{self, Response};
 use crate::resource::{Nested, Resource};
 use crate::{Gate, Token};
 use crate::{
-    configuration, endpoint, entity_list, entity_read, entity_write, explain, health, information, schemas, sync, tags,
+    audit, configuration, endpoint, entity_list, entity_read, entity_write, explain, health, information, schemas,
+    shown, sync, tags,
 };
 use bytes::Bytes;
+use http::header::IF_MATCH;
 use http::{Method, Request};
 use model::entity;
 use model::rows::Below;
-use model::{EntityKind, Rows, Writes};
+use model::{EntityKind, Row, Rows, Writes};
+use uuid::Uuid;
 
 /// Kong's Admin API over a gate.
 pub struct Admin<G> {
@@ -29,15 +33,45 @@ impl<G: Gate> Admin<G> {
 
     /// Answers a request; every error is an answer too.
     pub fn answer(&self, request: Request<Bytes>) -> http::Response<Bytes> {
-        let is_head = request.method() == Method::HEAD;
-        let response = self.respond(request).unwrap_or_else(Error::answer);
-        if is_head { reply::head(response) } else { response }
+        self.answer_to(&request, || {
+            access::from_elsewhere(&request, |host| self.gate.is_known_host(host))?;
+            let caller = Caller::by_token(&self.token, request.headers(), &self.gate.in_force(), self.gate.now());
+            caller.ok_or(Error::Unauthorized)
+        })
     }
 
-    fn respond(&self, request: Request<Bytes>) -> Result<Response, Error> {
+    /// Answers a request that came over a route of the gate, whose plugins may have proven a consumer. Without a token
+    /// that consumer's rights count.
+    pub fn answer_within(&self, request: Request<Bytes>, consumer: Option<Uuid>) -> http::Response<Bytes> {
+        self.answer_to(&request, || {
+            let (in_force, now) = (self.gate.in_force(), self.gate.now());
+            let by_token = Caller::by_token(&self.token, request.headers(), &in_force, now);
+            let by_consumer = || consumer.and_then(|consumer| Caller::by_consumer(consumer, &in_force, now));
+            by_token.or_else(by_consumer).ok_or(Error::Unauthorized)
+        })
+    }
+
+    fn answer_to(
+        &self,
+        request: &Request<Bytes>,
+        who: impl FnOnce() -> Result<Caller, Error>,
+    ) -> http::Response<Bytes> {
         // Before anything else: whoever has no token learns nothing, not even which paths there are.
-        if !self.token.is_in(request.headers()) {
-            return Err(Error::Unauthorized);
+        let answered = who().map(|caller| {
+            let response = self.respond(request, &caller).unwrap_or_else(Error::answer);
+            if !request.method().is_safe() {
+                self.gate.log(&caller.name, request.method(), request.uri().path(), response.status());
+            }
+            response
+        });
+        let response = answered.unwrap_or_else(Error::answer);
+        if request.method() == Method::HEAD { reply::head(response) } else { response }
+    }
+
+    fn respond(&self, request: &Request<Bytes>, caller: &Caller) -> Result<Response, Error> {
+        let path = request.uri().path();
+        if !endpoint::decoded(path).is_some_and(|path| caller.may(request.method(), &path)) {
+            return Err(Error::NotAllowed(request.method().clone(), path.to_owned()));
         }
         let (resource, parameters) = endpoint::find(request.uri().path()).ok_or(Error::NotFound)?;
         let allow = resource.allow();
@@ -67,7 +101,7 @@ impl<G: Gate> Admin<G> {
             self.about(&call, method, resource, &parameters)
         };
         match document.is_none() && resource.is_changed_by(method) {
-            true => self.gate.change(|writes| answer(writes, Some(writes))),
+            true => self.gate.change(&caller.name, |writes| answer(writes, Some(writes))),
             false => answer(self.gate.rows().as_ref(), None),
         }
     }
@@ -90,6 +124,7 @@ impl<G: Gate> Admin<G> {
             Resource::Configuration => configuration::export(call),
             Resource::Declarative if method == Method::PUT => sync::import(&self.gate, call),
             Resource::Declarative => sync::export(call),
+            Resource::Audit => audit::list(call),
             Resource::Explain => explain::explain(&self.gate, call),
             Resource::Tags => tags::list(call, None),
             Resource::Tag => tags::list(call, Some(parameter(0))),
@@ -141,11 +176,24 @@ fn single(
     scope: Option<Below>,
 ) -> Result<Response, Error> {
     let located = locate::locate(call, kind, key, scope)?;
+    if_match(call, method, kind, located.row.as_ref())?;
     match *method {
         Method::PUT => entity_write::replace(call, kind, located, scope),
         Method::PATCH => entity_write::update(call, kind, located, scope),
         Method::DELETE => entity_write::remove(call, kind, located, scope),
         _ => entity_read::show(call, kind, located),
+    }
+}
+
+/// Who says which entity they have seen changes no other (RFC 9110 section 13.1.1).
+fn if_match(call: &Call, method: &Method, kind: &EntityKind, row: Option<&Row>) -> Result<(), Error> {
+    let Some(wanted) = call.headers.get(IF_MATCH).filter(|_| !method.is_safe()) else { return Ok(()) };
+    let Some(row) = row else { return Err(Error::Changed) };
+    let tag = shown::tag(&shown::shown(call, kind, row)?);
+    let wanted = wanted.to_str().unwrap_or_default();
+    match wanted.trim() == "*" || wanted.split(',').any(|one| one.trim() == tag) {
+        true => Ok(()),
+        false => Err(Error::Changed),
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         ("/status", Resource::Status),
         ("/endpoints", Resource::Endpoints),
         ("/config", Resource::Configuration),
+        ("/audit", Resource::Audit),
         ("/declarative", Resource::Declarative),
         ("/debug/explain", Resource::Explain),
         ("/debug/node/log-level", Resource::LogLevel),
@@ -107,6 +108,12 @@ impl Endpoint {
     }
 }
 
+/// The segments of a path, decoded; nothing where they are no text.
+pub(crate) fn decoded(path: &str) -> Option<Vec<String>> {
+    let segment = |text: &str| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned());
+    segments(path).map(segment).collect()
+}
+
 /// The segments of a path; a slash at its end is not one.
 fn segments(path: &str) -> impl Iterator<Item = &str> + Clone {
     let path = path.strip_prefix('/').unwrap_or(path);
@@ -146,7 +153,7 @@ mod tests {
         let oracle: schema::Value = serde_json::from_str(&fs::read_to_string(oracle).unwrap()).unwrap();
         let kongs: Vec<&str> = oracle["data"].as_array().unwrap().iter().filter_map(|path| path.as_str()).collect();
         let ours = |path: &&str| {
-            ["/debug/explain", "/declarative"].contains(path)
+            ["/audit", "/debug/explain", "/declarative"].contains(path)
                 || path.ends_with("/consumer_group")
                 || KINDS.iter().filter(|kind| !kind.in_kong).any(|kind| {
                     [kind.collection, kind.nested].iter().any(|segment| path.split('/').any(|own| own == *segment))

@@ -9,5 +9,6 @@ use model::EntityKind;
 
 pub(crate) fn show(call: &Call, kind: &EntityKind, located: Located) -> Result<Response, Error> {
     let row = located.row.ok_or(Error::NotFound)?;
-    Ok(reply::ok(&shown::shown(call, kind, &row)?))
+    let shown = shown::shown(call, kind, &row)?;
+    Ok(reply::tagged(reply::ok(&shown), &shown::tag(&shown)))
 }

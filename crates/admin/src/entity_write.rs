@@ -130,6 +130,8 @@ struct Change {
     row: Row,
     /// Server names that come with a certificate, and are entities of their own.
     snis: Option<Vec<String>>,
+    /// A token that was made, to be told once.
+    token: Option<String>,
 }
 
 impl Change {
@@ -147,6 +149,7 @@ impl Change {
             }
         }
         model::fill(kind, &mut json, call.now).map_err(Error::Schema)?;
+        let token = new_token(kind, &mut json)?;
         let snis = match kind.name {
             "certificates" => json
                 .remove("snis")
@@ -157,7 +160,7 @@ impl Change {
         };
         let expires_at = ttl.map(|ttl| call.now.saturating_add(ttl));
         let row = Row { id, json, place: Default::default(), expires_at };
-        Ok(Change { kind, row, snis })
+        Ok(Change { kind, row, snis, token })
     }
 
     fn make(self, call: &Call, writes: &dyn Writes, status: StatusCode) -> Result<Response, Error> {
@@ -165,8 +168,26 @@ impl Change {
         if let Some(snis) = &self.snis {
             put_snis(call, writes, self.row.id, snis)?;
         }
-        Ok(reply::json(status, &shown::shown(call, self.kind, &self.row)?))
+        let mut shown = shown::shown(call, self.kind, &self.row)?;
+        let tag = shown::tag(&shown);
+        if let Some(token) = &self.token {
+            shown["token"] = json!(token);
+        }
+        Ok(reply::tagged(reply::json(status, &shown), &tag))
     }
+}
+
+/// A token for the Admin API, where nobody has said what it is. Its digest is kept, and nothing else.
+fn new_token(kind: &EntityKind, entity: &mut Map<String, Value>) -> Result<Option<String>, Error> {
+    let is_said = |field| entity.get(field).is_some_and(|value| !value.is_null());
+    if kind.name != "admin_tokens" || is_said("digest") || is_said("consumer") {
+        return Ok(None);
+    }
+    let token = model::id::random_key().map_err(|error| {
+        Error::Schema(Violations::field("digest", format!("the system gives no random numbers: {error}")))
+    })?;
+    entity.insert("digest".to_owned(), json!(jose::digest::sha256_hex(token.as_bytes())));
+    Ok(Some(token))
 }
 
 /// Makes these, and no others, the server names of a certificate.

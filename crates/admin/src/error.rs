@@ -2,7 +2,7 @@
 
 use crate::reply::{self, Response};
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use model::rows::{Claim, Refused, Unavailable};
 use model::{Invalid, entity};
 use schema::{Kind, Map, Value, Violations, json};
@@ -14,6 +14,14 @@ use uuid::Uuid;
 pub(crate) enum Error {
     #[error("Unauthorized")]
     Unauthorized,
+    #[error("this token does not allow {0} {1}")]
+    NotAllowed(Method, String),
+    #[error("this host is not known; name it in the setting admin_hosts")]
+    UnknownHost,
+    #[error("requests of other sites' pages are not answered")]
+    OtherOrigin,
+    #[error("the entity is not as If-Match says: somebody has changed it")]
+    Changed,
     #[error("Not found")]
     NotFound,
     #[error("SNI not found")]
@@ -151,6 +159,8 @@ impl Error {
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
                 response
             }
+            Error::NotAllowed(..) | Error::UnknownHost | Error::OtherOrigin => plain(StatusCode::FORBIDDEN),
+            Error::Changed => plain(StatusCode::PRECONDITION_FAILED),
             Error::NotFound | Error::SniNotFound | Error::NoSchema { .. } => plain(StatusCode::NOT_FOUND),
             Error::Method { allow } => {
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED);

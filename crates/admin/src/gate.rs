@@ -1,7 +1,7 @@
 //! What the Admin API needs from the gate.
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request, StatusCode};
 use model::declarative::Written;
 use model::rows::Unavailable;
 use model::{Configuration, Invalid, Rows, Writes};
@@ -19,10 +19,20 @@ pub trait Gate {
     /// The entities, to ask about.
     fn rows(&self) -> Arc<dyn Rows>;
 
-    /// Changes entities in the database: what was written is in force when this returns. An error changes nothing.
-    fn change<T, E>(&self, make: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E>
+    /// Changes entities in the database in the name of somebody: what was written is in force when this returns. An error
+    /// changes nothing.
+    fn change<T, E>(&self, who: &str, make: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E>
     where
         E: From<Unavailable> + From<Invalid>;
+
+    /// The configuration in force, without those who call.
+    fn in_force(&self) -> Arc<Configuration>;
+
+    /// Whether requests may name this host, which is neither an address nor this machine.
+    fn is_known_host(&self, host: &str) -> bool;
+
+    /// Somebody has asked for a change and was answered so.
+    fn log(&self, who: &str, method: &Method, path: &str, status: StatusCode);
 
     /// The plugins of this build.
     fn catalog(&self) -> &Catalog;

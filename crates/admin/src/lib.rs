@@ -9,7 +9,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod access;
 mod admin;
+mod audit;
 mod body;
 mod call;
 mod configuration;

@@ -1,7 +1,7 @@
 //! Answers, as bytes with a status.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, SERVER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, SERVER};
 use http::{HeaderValue, StatusCode};
 use schema::Value;
 
@@ -17,6 +17,14 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response {
 
 pub(crate) fn ok(body: &Value) -> Response {
     json(StatusCode::OK, body)
+}
+
+/// With the tag of the entity that it shows.
+pub(crate) fn tagged(mut response: Response, tag: &str) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
 }
 
 pub(crate) fn empty(status: StatusCode) -> Response {

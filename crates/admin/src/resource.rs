@@ -10,6 +10,8 @@ pub(crate) enum Resource {
     Status,
     Endpoints,
     Configuration,
+    /// `/audit`
+    Audit,
     /// `/declarative`
     Declarative,
     EnabledPlugins,
@@ -75,6 +77,7 @@ impl Resource {
     pub(crate) fn allow(self) -> &'static str {
         match self {
             Resource::Information
+            | Resource::Audit
             | Resource::Health
             | Resource::AllTargets
             | Resource::Elsewhere(_)

@@ -28,6 +28,16 @@ pub(crate) fn shown(call: &Call, kind: &EntityKind, row: &Row) -> Result<Value, 
     Ok(Value::Object(entity))
 }
 
+/// What changes with an entity as it is shown (RFC 9110 section 8.8.3), but for how long it is still good.
+pub(crate) fn tag(shown: &Value) -> String {
+    let mut lasting = shown.clone();
+    if let Some(members) = lasting.as_object_mut() {
+        members.remove("ttl");
+    }
+    let digest = jose::digest::sha256_hex(lasting.to_string().as_bytes());
+    format!("\"{}\"", digest.get(..32).unwrap_or_default())
+}
+
 /// The server names of a certificate.
 pub(crate) fn snis(call: &Call, certificate: Uuid) -> Result<Vec<Row>, Error> {
     let below = Below { field: "certificate", parent: certificate, parent_kind: "certificates" };

@@ -61,21 +61,28 @@ impl Step {
     }
 }
 
-/// The kinds that say who calls. Where a document has none of them it is not about callers, and leaves all of them alone.
+/// The kinds that say who calls. Where a document has none of them it is not about callers, and leaves all of them alone;
+/// so it is with the tokens of this API.
 const CALLERS: &[&str] = &["consumers", "consumer_groups"];
 
 fn is_of_callers(kind: &EntityKind) -> bool {
     CALLERS.contains(&kind.name)
-        || kind.name != "plugins" && kind.references().any(|(_, parent)| CALLERS.contains(&parent))
+        || !["plugins", "admin_tokens"].contains(&kind.name)
+            && kind.references().any(|(_, parent)| CALLERS.contains(&parent))
 }
 
 fn steps(call: &Call, written: &Written) -> Result<Vec<Step>, Error> {
     let wanted = &written.configuration;
-    let about_callers = KINDS.iter().any(|kind| is_of_callers(kind) && !wanted.rows(kind.name).is_empty());
+    let says = |kind: &EntityKind| !wanted.rows(kind.name).is_empty();
+    let about_callers = KINDS.iter().any(|kind| is_of_callers(kind) && says(kind));
+    let is_meant = |kind: &EntityKind| match kind.name {
+        "admin_tokens" => says(kind),
+        _ => about_callers || !is_of_callers(kind),
+    };
     let tagged = selected(call);
     let mut adopted = HashMap::new();
     let mut steps = Vec::new();
-    for kind in KINDS.iter().filter(|kind| about_callers || !is_of_callers(kind)) {
+    for kind in KINDS.iter().filter(|kind| is_meant(kind)) {
         let mut there = There::new(kind, list(call, kind, &Tagged::Anyhow)?);
         let mut wanted: Vec<Row> = wanted.rows(kind.name).to_vec();
         for row in &mut wanted {

@@ -20,9 +20,14 @@ impl Token {
 
     /// Whether one of the headers that may carry the token does.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
+        Token::given(headers).any(|given| self.equals(given))
+    }
+
+    /// What the headers that may carry a token carry.
+    pub(crate) fn given(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         let own = headers.get_all(HEADER).iter().map(|value| value.as_bytes());
         let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
-        own.chain(bearer).any(|given| self.equals(given))
+        own.chain(bearer)
     }
 
     /// Takes a time that depends on the length of what was given, and on nothing of the token.

@@ -1,7 +1,8 @@
 //! The kinds of entities, their names in files and URLs, and how they hang together.
 
 use crate::{
-    certificate, consumer, consumer_group, credential, key, plugin_row, route, service, target, upstream, vault,
+    admin_token, certificate, consumer, consumer_group, credential, key, plugin_row, route, service, target, upstream,
+    vault,
 };
 use schema::{Field, Kind, Record, Rule, Schema};
 use std::sync::LazyLock;
@@ -102,6 +103,7 @@ pub static KINDS: LazyLock<Vec<EntityKind>> = LazyLock::new(|| {
             .key("client_id")
             .at("oauth2", "oauth2"),
         entity::<credential::Oauth2Token>("oauth2_tokens", "oauth2_token").key("access_token"),
+        entity::<admin_token::AdminToken>("admin_tokens", "admin_token").key("name").not_in_kong(),
     ]
 });
 

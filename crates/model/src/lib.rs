@@ -3,6 +3,7 @@
 //! The entities are Kong 3.9's, field by field. A declarative document becomes a [`Configuration`]:
 //! complete rows with resolved references, or every violation at once; nothing in between.
 
+pub mod admin_token;
 pub mod certificate;
 mod complete;
 pub mod configuration;

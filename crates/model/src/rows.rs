@@ -21,6 +21,9 @@ pub trait Rows {
 
     /// How many entities of a kind there are.
     fn count(&self, kind: &'static EntityKind) -> Result<u64, Unavailable>;
+
+    /// Who changed what, in the order of the changes.
+    fn audit(&self, part: &AuditPart) -> Result<Vec<Audited>, Unavailable>;
 }
 
 /// Entities that can be changed. What was changed is seen by what is asked afterwards.
@@ -85,6 +88,33 @@ pub struct TagPart<'a> {
     pub from: Option<&'a Tag>,
     pub count: usize,
     pub now: u64,
+}
+
+/// One change of one entity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audited {
+    /// Of the change, in the feed.
+    pub number: u64,
+    /// Seconds since 1970.
+    pub at: u64,
+    pub who: String,
+    pub kind: String,
+    pub id: Uuid,
+    /// Nothing where it was made.
+    pub before: Option<Value>,
+    /// Nothing where it was taken away.
+    pub after: Option<Value>,
+}
+
+/// Which changes.
+#[derive(Clone, Debug, Default)]
+pub struct AuditPart<'a> {
+    /// From this number on.
+    pub from: u64,
+    pub count: usize,
+    pub who: Option<&'a str>,
+    pub kind: Option<&'a str>,
+    pub id: Option<Uuid>,
 }
 
 /// The entities cannot be asked at the moment.
@@ -221,5 +251,10 @@ impl Rows for Configuration {
 
     fn count(&self, kind: &'static EntityKind) -> Result<u64, Unavailable> {
         Ok(self.rows(kind.name).len() as u64)
+    }
+
+    /// It comes as a whole: what was changed in it by itself is nothing.
+    fn audit(&self, _: &AuditPart) -> Result<Vec<Audited>, Unavailable> {
+        Ok(Vec::new())
     }
 }

@@ -17,6 +17,11 @@ pub(crate) fn whole(mut drafts: Vec<Draft>, mut invalid: Invalid) -> Result<Vec<
     uniqueness(&drafts, &mut found);
     for (draft, found) in drafts.iter().zip(&mut found) {
         found.merge(carried(draft.kind, &draft.json));
+        if draft.kind.name == "admin_tokens"
+            && ["digest", "consumer"].iter().all(|field| draft.json.get(*field).is_none_or(Value::is_null))
+        {
+            found.add("digest", "required field missing: in a document a token stands as its SHA-256");
+        }
     }
     for (draft, violations) in drafts.iter_mut().zip(found) {
         if !violations.is_empty() {

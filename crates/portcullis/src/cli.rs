@@ -53,6 +53,8 @@ pub enum Command {
     Dump(DumpFlags),
     #[command(subcommand, about = "Read the configuration of another gateway")]
     Import(Import),
+    #[command(about = "Say who may do what over the Admin API", long_about = TOKENS, after_long_help = TOKENS_MORE)]
+    Tokens(TokensFlags),
     #[command(about = "Look after the database", long_about = DB, after_long_help = DB_MORE)]
     Db(DbFlags),
     #[command(about = "Print the version", long_about = VERSION)]
@@ -286,6 +288,37 @@ impl fmt::Debug for ImportFlags {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct TokensFlags {
+    #[command(subcommand)]
+    pub command: TokensCommand,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokensCommand {
+    /// Make a token, and write it to standard output
+    Create {
+        /// Its name, by which the audit log knows who has it
+        name: String,
+        /// What it may do: methods and a path, such as 'POST /consumers' or 'GET /**'; may be given several times
+        #[arg(long, value_name = "RULE", required = true)]
+        allow: Vec<String>,
+        /// How many days it is good for; for ever without this
+        #[arg(long, value_name = "DAYS")]
+        days: Option<u64>,
+    },
+    /// Tell which tokens there are, and what they may do
+    List,
+    /// Take a token away; it is refused from then on
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct DbFlags {
     #[command(subcommand)]
     pub command: DbCommand,
@@ -511,6 +544,23 @@ Examples:
 
 Exit codes:
   0  written
+  1  it could not be done
+  2  the command line is not right";
+
+const TOKENS: &str = "\
+Say who may do what over the Admin API of a running gate. The gate's own token, in the file admin_token of its data \
+directory, may do everything; each of these may do what its rules say: methods (with commas between, or *) and a path, in \
+which * stands for one segment and ** for all that follow.";
+
+const TOKENS_MORE: &str = "\
+Examples:
+  portcullis tokens create registration --allow 'POST /consumers' --allow 'POST /consumers/*/key-auth'
+  portcullis tokens create dashboards --allow 'GET /status' --days 90
+  portcullis tokens list
+  portcullis tokens revoke registration
+
+Exit codes:
+  0  done
   1  it could not be done
   2  the command line is not right";
 

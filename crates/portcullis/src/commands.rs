@@ -7,4 +7,5 @@ pub mod import;
 pub mod new;
 pub mod sync;
 pub mod tell;
+pub mod tokens;
 pub mod version;

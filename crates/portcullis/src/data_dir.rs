@@ -64,10 +64,10 @@ impl DataDir {
         write().map_err(|source| DataError { path: path.clone(), source })
     }
 
-    /// The token of the Admin API, made at the first start.
-    pub fn admin_token(&self) -> Result<String, String> {
-        let (token, _) = self.read_or_make(ADMIN_TOKEN_FILE, model::id::random_key)?;
-        Ok(token.trim().to_owned())
+    /// The token of the Admin API, made at the first start; and whether this is that.
+    pub fn admin_token(&self) -> Result<(String, bool), String> {
+        let (token, is_new) = self.read_or_make(ADMIN_TOKEN_FILE, model::id::random_key)?;
+        Ok((token.trim().to_owned(), is_new))
     }
 
     /// The certificate and key for server names that no certificate covers, made at the first start. The
@@ -100,8 +100,9 @@ mod tests {
     fn what_is_made_once_is_kept_and_for_its_owner_only() {
         let path = std::env::temp_dir().join(format!("portcullis-data-{}", std::process::id()));
         let data = DataDir::open(&path).expect("a temporary directory can be made");
-        let first = data.admin_token().expect("a token can be made");
-        assert_eq!(data.admin_token().as_ref(), Ok(&first));
+        let (first, is_new) = data.admin_token().expect("a token can be made");
+        assert!(is_new);
+        assert_eq!(data.admin_token(), Ok((first, false)));
         let mode =
             |name: &str| fs::metadata(data.path(name)).expect("it was just written").permissions().mode() & 0o777;
         assert_eq!((mode(ADMIN_TOKEN_FILE), mode("")), (0o600, 0o700));

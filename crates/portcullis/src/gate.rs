@@ -8,21 +8,22 @@ use crate::settings::{Settings, SettingsErrors, Warning};
 use crate::{conduct, logging, parts, report};
 use admin::{Connections, Facts};
 use arc_swap::ArcSwap;
+use http::{Method, StatusCode};
 use model::document::Node;
 use model::rows::Unavailable;
 use model::vault::Vaults;
-use model::{Configuration, Invalid, Rows, Writes, declarative};
+use model::{Configuration, EntityKind, Invalid, Rows, Writes, declarative, without_secrets};
 use net::dns::Names;
 use net::listen::Listen;
 use proxy::plan::{Plan, Workshop};
 use proxy::serve::{Counters, Shared};
-use schema::{Catalog, Value};
+use schema::{Catalog, Map, Value};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::Feed;
+use store::{Author, Feed};
 use uuid::Uuid;
 
 /// What everything that changes the configuration needs.
@@ -203,9 +204,15 @@ impl Gate {
                 && let Some(kept) = &gate.kept
             {
                 gate.catch_up(kept);
-                kept.look_after();
+                kept.look_after(gate.audit_from());
             }
         })
+    }
+
+    /// Since when the audit log is kept, in seconds since 1970.
+    fn audit_from(&self) -> Option<u64> {
+        let kept_for = self.state().settings.audit_log_record_ttl?;
+        u64::try_from(now()).ok()?.checked_sub(kept_for.as_secs())
     }
 
     /// Puts in force what was changed in the database meanwhile.
@@ -362,7 +369,7 @@ impl admin::Gate for Handle {
         }
     }
 
-    fn change<T, E>(&self, make: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E>
+    fn change<T, E>(&self, who: &str, make: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E>
     where
         E: From<Unavailable> + From<Invalid>,
     {
@@ -373,7 +380,12 @@ impl admin::Gate for Handle {
         };
         let environment = gate.sources.environment();
         let tools = gate.tools(&state.workshop, &environment);
-        let (made, news) = kept.store.change(|change| {
+        let shown = |kind: &'static EntityKind, entity: &Map<String, Value>| {
+            let name = entity.get("name").and_then(Value::as_str);
+            without_secrets(&model::record(kind, &gate.catalog, name), entity).into()
+        };
+        let author = Author { name: who, shown: &shown };
+        let (made, news) = kept.store.change(Some(&author), |change| {
             let made = make(change.writes())?;
             // With those of other gates, since this one has looked.
             let Feed::Since(changed, number) = change.changes(applied.number)? else {
@@ -386,6 +398,22 @@ impl admin::Gate for Handle {
         })?;
         gate.put_in_force(kept, &mut state, news);
         Ok(made)
+    }
+
+    fn in_force(&self) -> Arc<Configuration> {
+        self.0.shared.plan.load().configuration.clone()
+    }
+
+    fn is_known_host(&self, host: &str) -> bool {
+        let settings = &self.0.state().settings;
+        // Who lets other machines in reaches the gate under a name that only they know.
+        let open =
+            || settings.admin_hosts.is_empty() && !settings.admin_listen.iter().all(|own| own.addr.ip().is_loopback());
+        settings.admin_hosts.iter().any(|own| own == host) || open()
+    }
+
+    fn log(&self, who: &str, method: &Method, path: &str, status: StatusCode) {
+        tracing::info!(who, %method, path, status = status.as_u16(), "Admin API");
     }
 
     fn catalog(&self) -> &Catalog {

@@ -89,6 +89,8 @@ impl Source<'_> {
     }
 }
 
+/// The database of a gate by itself, in the data directory.
+pub const SQLITE: &str = "portcullis.db";
 const LAST_KNOWN: &str = "last-known.db";
 
 const KEYS: &str = "encryption.key";
@@ -140,7 +142,7 @@ impl Kept {
         let ring = || ring(settings, data).map(Arc::new);
         let (place, ring, copy) = match settings.database() {
             Database::Off => return Ok(None),
-            Database::Sqlite => (Place::Sqlite(data.path("portcullis.db")), ring()?, None),
+            Database::Sqlite => (Place::Sqlite(data.path(SQLITE)), ring()?, None),
             Database::Postgres => (Place::Postgres(postgres(settings)?), ring()?, Some(data.path(LAST_KNOWN))),
         };
         let last_known = copy.map(|path| LastKnown::new(path, ring.clone())).transpose().map_err(failed)?;
@@ -170,10 +172,16 @@ impl Kept {
     }
 
     /// What is done besides, now and then: the copy follows, and what is over is taken away.
-    pub fn look_after(&self) {
+    ///
+    /// What the audit log has of a time before `audit_from` (in seconds since 1970) is forgotten.
+    pub fn look_after(&self, audit_from: Option<u64>) {
         let followed = self.last_known.as_ref().map_or(Ok(()), |copy| copy.follow(&self.store));
+        let swept = followed.and_then(|()| self.store.sweep()).and_then(|()| match audit_from {
+            Some(time) => self.store.forget_audit(time),
+            None => Ok(()),
+        });
         // That the database does not answer is told where changes are looked for.
-        if let Err(error) = followed.and_then(|()| self.store.sweep()) {
+        if let Err(error) = swept {
             tracing::debug!("database: {error}");
         }
     }

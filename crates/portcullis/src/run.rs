@@ -4,7 +4,9 @@ use crate::cli::{EXIT_FAILED, EXIT_USAGE, StartFlags};
 use crate::control::{self, Door, Predecessor};
 use crate::data_dir::DataDir;
 use crate::gate::{self, Gate, Sources};
+use crate::kept::SQLITE;
 use crate::listeners::{Inherited, Listeners};
+use crate::settings::words::Database;
 use crate::settings::{ADMIN_TOKEN_FILE, Settings, environment};
 use crate::successor::{self, FLAG};
 use crate::{logging, parts, report};
@@ -14,7 +16,7 @@ use net::listen::Listen;
 use net::mount;
 use proxy::serve::Worker;
 use schema::json;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -93,13 +95,15 @@ enum End {
 
 fn serve(settings: Settings, sources: Sources, data: &DataDir, way: Way) -> Result<End, Failure> {
     let one = |error: String| vec![error];
-    let token = match &settings.admin_token {
-        Some(token) => token.expose().to_owned(),
+    let (token, is_new) = match &settings.admin_token {
+        Some(token) => (token.expose().to_owned(), false),
         None => data.admin_token().map_err(one)?,
     };
-    let token = Token::new(&token).ok_or_else(|| one("the token of the Admin API is empty".to_owned()))?;
     let (cores, watch_files) = (settings.workers.count().get(), settings.watch_files);
-    let announcement = Announcement::of(&settings);
+    // Told once, and to a person: what is kept of a service's output is read by many.
+    let told = Some(token.clone()).filter(|_| is_new && io::stdout().is_terminal());
+    let announcement = Announcement::of(&settings, told);
+    let token = Token::new(&token).ok_or_else(|| one("the token of the Admin API is empty".to_owned()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| one(error.to_string()))?;
     let names = Names::new(parts::dns(&settings), runtime.handle().clone()).map_err(one)?;
@@ -197,12 +201,19 @@ pub const ADDRESSES: &str = "addresses.json";
 const PID: &str = "portcullis.pid";
 
 impl Announcement {
-    fn of(settings: &Settings) -> Announcement {
+    /// `told` is a token that is told this once.
+    fn of(settings: &Settings, told: Option<String>) -> Announcement {
+        let file = settings.data.join(ADMIN_TOKEN_FILE);
         Announcement {
-            source: report::name(settings.declarative_config.as_deref()),
-            token: match settings.admin_token {
-                Some(_) => "the admin_token that was set".to_owned(),
-                None => format!("in {}", settings.data.join(ADMIN_TOKEN_FILE).display()),
+            source: match settings.database() {
+                Database::Off => report::name(settings.declarative_config.as_deref()),
+                Database::Sqlite => settings.data.join(SQLITE).display().to_string(),
+                Database::Postgres => format!("PostgreSQL at {}:{}", settings.pg_host, settings.pg_port),
+            },
+            token: match (&settings.admin_token, told) {
+                (Some(_), _) => "the admin_token that was set".to_owned(),
+                (None, Some(token)) => format!("{token}, told this once and kept in {}", file.display()),
+                (None, None) => format!("in {}", file.display()),
             },
             data: settings.data.clone(),
         }

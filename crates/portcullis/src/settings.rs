@@ -153,6 +153,7 @@ mod tests {
 
     #[test]
     fn wrong_values() {
+        check_wrong("admin_listen = \"0.0.0.0:8001\"", "", "", &["portcullis.toml:1 admin_listen", "admin_plaintext"]);
         check_wrong("database = \"cassandra\"", "", "", &["portcullis.toml:1 database", "off, sqlite, postgres"]);
         check_wrong("", "", "KONG_ROUTER_FLAVOR=expressions", &["KONG_ROUTER_FLAVOR", "traditional_compatible"]);
         check_wrong("ssl_cert = \"a.pem\"", "", "", &["portcullis.toml:1 ssl_cert", "ssl_cert_key"]);
@@ -194,7 +195,7 @@ mod tests {
     fn what_is_accepted_with_a_warning() {
         check_warned("", "", "KONG_LOG_LEVEL=warn\nHOME=/root", &[]);
         check_warned("", "", "KONG_LUA_PACKAGE_PATH=x\nKONG_VITALS=on", &["KONG_LUA_PACKAGE_PATH, KONG_VITALS"]);
-        check_warned("admin_listen = \"0.0.0.0:8001\"", "", "", &["admin_listen", "other machines"]);
+        check_warned("admin_listen = \"0.0.0.0:8001\"", "admin_plaintext=on", "", &["admin_listen", "other machines"]);
         check_warned("", "admin_listen=[::]:8001 ssl", "", &["all that stands before it"]);
         check_warned("admin_listen = [\"[::1]:8001\", \"127.0.0.1:8444 ssl\"]", "", "", &[]);
         check_warned("router_flavor = \"traditional\"", "", "", &["path_handling"]);

@@ -1,9 +1,10 @@
 //! Entities in tables: asked for, put, taken away.
 
+use crate::audit::{self, Author, Entry};
 use crate::body::Sealer;
 use crate::sql::{Cell, Sql, odd};
 use model::entity;
-use model::rows::{Asked, Below, Claim, Part, Refused, Tag, TagPart, Tagged, Unavailable};
+use model::rows::{Asked, AuditPart, Audited, Below, Claim, Part, Refused, Tag, TagPart, Tagged, Unavailable};
 use model::{EntityKind, Row, Rows, Writes};
 use schema::Rule;
 use uuid::Uuid;
@@ -15,6 +16,8 @@ const FEED: u64 = 100_000;
 pub(crate) struct Tables<'a> {
     pub(crate) sql: &'a dyn Sql,
     pub(crate) sealer: &'a Sealer,
+    /// Who changes them, where that is written down.
+    pub(crate) author: Option<&'a Author<'a>>,
     /// Seconds since 1970.
     pub(crate) now: u64,
 }
@@ -97,6 +100,10 @@ impl Rows for Tables<'_> {
         let row = self.sql.ask_one("SELECT count(*) FROM entities WHERE kind = $1", &[kind.name.into()])?;
         row.as_deref().and_then(|row| row.first()).and_then(Cell::number).ok_or_else(odd)
     }
+
+    fn audit(&self, part: &AuditPart) -> Result<Vec<Audited>, Unavailable> {
+        audit::read(self.sql, part)
+    }
 }
 
 /// The claim that a question can be answered by: the field alone, or together with the parent's.
@@ -127,6 +134,7 @@ impl Writes for Tables<'_> {
             }
         }
         let key: [Cell; 2] = [kind.name.into(), row.id.into()];
+        let before = self.before(kind, row.id)?;
         let body = self.sealer.write(kind, row.id, &row.json)?;
         let given = [key[0].clone(), key[1].clone(), body.into(), row.expires_at.into()];
         self.replace(given)?;
@@ -152,7 +160,7 @@ impl Writes for Tables<'_> {
             let given = [key[0].clone(), key[1].clone(), tag.into()];
             self.sql.ask("INSERT INTO tags (kind, id, tag) VALUES ($1, $2, $3)", &given)?;
         }
-        Ok(self.announce(&key)?)
+        Ok(self.announce(kind, row.id, before.as_ref(), Some(row))?)
     }
 
     fn remove(&self, kind: &'static EntityKind, id: Uuid) -> Result<(), Refused> {
@@ -169,12 +177,13 @@ impl Writes for Tables<'_> {
             }
             self.remove(child, id)?;
         }
+        let before = self.before(kind, id)?;
         let gone = self.sql.ask_one("DELETE FROM entities WHERE kind = $1 AND id = $2 RETURNING kind", &key)?;
         if gone.is_none() {
             return Ok(());
         }
         self.forget_what_surrounds(&key)?;
-        Ok(self.announce(&key)?)
+        Ok(self.announce(kind, id, before.as_ref(), None)?)
     }
 }
 
@@ -247,12 +256,30 @@ impl Tables<'_> {
         Ok(())
     }
 
+    /// An entity as it is, for the log.
+    fn before(&self, kind: &'static EntityKind, id: Uuid) -> Result<Option<Row>, Unavailable> {
+        match self.author {
+            Some(_) => self.by_id(kind, id, 0),
+            None => Ok(None),
+        }
+    }
+
     /// Writes the change into the feed, which ends somewhere: who has not looked for so long reads everything again.
-    fn announce(&self, key: &[Cell; 2]) -> Result<(), Unavailable> {
+    fn announce(
+        &self,
+        kind: &'static EntityKind,
+        id: Uuid,
+        before: Option<&Row>,
+        after: Option<&Row>,
+    ) -> Result<(), Unavailable> {
         let number = self.sql.ask_one("UPDATE last_change SET number = number + 1 RETURNING number", &[])?;
         let number = number.as_deref().and_then(|row| row.first()).and_then(Cell::number).ok_or_else(odd)?;
-        let given = [number.into(), key[0].clone(), key[1].clone(), self.now.into()];
+        let given = [number.into(), kind.name.into(), id.into(), self.now.into()];
         self.sql.ask("INSERT INTO changes (number, kind, id, at) VALUES ($1, $2, $3, $4)", &given)?;
+        if let Some(author) = self.author {
+            let [before, after] = [before, after].map(|row| row.map(|row| &row.json));
+            audit::write(self.sql, author, &Entry { number, at: self.now, kind, id, before, after })?;
+        }
         if number.is_multiple_of(FEED / 10) {
             self.sql.ask("DELETE FROM changes WHERE number <= $1", &[number.saturating_sub(FEED).into()])?;
         }

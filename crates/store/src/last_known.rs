@@ -40,14 +40,14 @@ impl LastKnown {
         };
         match feed {
             Feed::Since(changed, last) if known == Some(last) && changed.is_empty() => Ok(()),
-            Feed::Since(changed, last) => self.0.change(|copy| {
+            Feed::Since(changed, last) => self.0.change(None, |copy| {
                 for one in changed {
                     let row = store.read(|rows| rows.by_id(one.kind, one.id, 0))?;
                     copy.put_as_it_is(one.kind, one.id, row.as_ref())?;
                 }
                 copy.remember(&origin, last)
             }),
-            Feed::Lost => self.0.change(|copy| {
+            Feed::Lost => self.0.change(None, |copy| {
                 // What changes while this reads is read again with the feed.
                 let last = store.last_change()?;
                 copy.0.sql.run("DELETE FROM entities")?;

@@ -12,6 +12,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod audit;
 mod body;
 mod entities;
 mod last_known;
@@ -20,6 +21,7 @@ mod postgres;
 mod sql;
 mod sqlite;
 
+pub use audit::Author;
 pub use last_known::LastKnown;
 pub use migrations::Version;
 pub use postgres::{PostgresSettings, PostgresTls};
@@ -28,9 +30,10 @@ use body::Sealer;
 use entities::Tables;
 use jose::seal::{KeyedHash, Ring};
 use model::entity::KINDS;
-use model::rows::{Asked, Part, Refused, Tag, TagPart, Tagged, Unavailable};
-use model::{EntityKind, Row, Rows, Writes, entity};
+use model::rows::{Asked, AuditPart, Audited, Part, Refused, Tag, TagPart, Tagged, Unavailable};
+use model::{EntityKind, Row, Rows, Writes, entity, without_secrets};
 use postgres::Postgres;
+use schema::{Map, Value};
 use sql::{Cell, Sql, odd};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -101,14 +104,19 @@ impl Store {
 
     /// Asks something.
     pub fn read<T>(&self, ask: impl Fn(&dyn Rows) -> Result<T, Unavailable>) -> Result<T, Unavailable> {
-        self.with_connection(|sql| ask(&self.tables(sql)))
+        self.with_connection(|sql| ask(&self.tables(sql, None)))
     }
 
-    /// Changes something. If `make` fails, or cannot be finished, nothing was changed.
-    pub fn change<T, E: From<Unavailable>>(&self, make: impl FnOnce(&Change) -> Result<T, E>) -> Result<T, E> {
+    /// Changes something. If `make` fails, or cannot be finished, nothing was changed. With an author it is written into
+    /// the audit log.
+    pub fn change<T, E: From<Unavailable>>(
+        &self,
+        author: Option<&Author>,
+        make: impl FnOnce(&Change) -> Result<T, E>,
+    ) -> Result<T, E> {
         let connection = self.begin()?;
         let sql = connection.as_ref();
-        let made = make(&Change(self.tables(sql))).and_then(|made| {
+        let made = make(&Change(self.tables(sql, author))).and_then(|made| {
             let commit = match self.engine {
                 Engine::Sqlite(_) => "COMMIT".to_owned(),
                 Engine::Postgres(_) => format!("{}; COMMIT", postgres::NOTIFY),
@@ -132,7 +140,16 @@ impl Store {
     pub fn sweep(&self) -> Result<(), Unavailable> {
         let any = "SELECT kind FROM entities WHERE expires_at <= $1 LIMIT 1";
         match self.with_connection(|sql| sql.ask_one(any, &[now().into()]))? {
-            Some(_) => self.change(|change| change.0.sweep()),
+            Some(_) => self.change(None, |change| change.0.sweep()),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets who changed what before this time, in seconds since 1970.
+    pub fn forget_audit(&self, before: u64) -> Result<(), Unavailable> {
+        let any = "SELECT at FROM audit WHERE at < $1 LIMIT 1";
+        match self.with_connection(|sql| sql.ask_one(any, &[before.into()]))? {
+            Some(_) => self.with_connection(|sql| audit::forget(sql, before)),
             None => Ok(()),
         }
     }
@@ -168,7 +185,7 @@ impl Store {
             let mut old = Vec::new();
             self.each(kind, |row| old.push(row.id))?;
             for ids in old.chunks(AT_ONCE) {
-                count += self.change(|change| change.0.seal_anew(kind, ids))?;
+                count += self.change(None, |change| change.0.seal_anew(kind, ids))?;
                 tell(count);
             }
         }
@@ -205,8 +222,10 @@ impl Store {
     fn take_over(&self, from: &Store) -> Result<(), Unavailable> {
         let refused = |refused: Refused| Unavailable(refused.to_string());
         // Within a change of the source it stands still.
-        from.change(|source| {
-            self.change(|own| {
+        let shown = |kind: &EntityKind, entity: &Map<String, Value>| without_secrets(&kind.record, entity).into();
+        let author = Author { name: "portcullis db restore", shown: &|kind, entity| shown(kind, entity) };
+        from.change(None, |source| {
+            self.change(Some(&author), |own| {
                 for kind in KINDS.iter().rev() {
                     let all = own.list(kind, &ALL)?;
                     all.iter().try_for_each(|row| own.remove(kind, row.id)).map_err(refused)?;
@@ -246,8 +265,8 @@ impl Store {
         Ok(())
     }
 
-    fn tables<'a>(&'a self, sql: &'a dyn Sql) -> Tables<'a> {
-        Tables { sql, sealer: &self.sealer, now: now() }
+    fn tables<'a>(&'a self, sql: &'a dyn Sql, author: Option<&'a Author>) -> Tables<'a> {
+        Tables { sql, sealer: &self.sealer, author, now: now() }
     }
 
     /// A connection in a transaction. One that was kept too long is replaced.
@@ -319,6 +338,10 @@ impl Rows for Store {
 
     fn count(&self, kind: &'static EntityKind) -> Result<u64, Unavailable> {
         self.read(|rows| rows.count(kind))
+    }
+
+    fn audit(&self, part: &AuditPart) -> Result<Vec<Audited>, Unavailable> {
+        self.read(|rows| rows.audit(part))
     }
 }
 

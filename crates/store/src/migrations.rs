@@ -4,7 +4,7 @@ use crate::sql::{Cell, Sql};
 use model::rows::Unavailable;
 
 /// Each step once, in this order. What stands here never changes; what must change is a new step.
-const STEPS: &[&str] = &[include_str!("../migrations/1.sql")];
+const STEPS: &[&str] = &[include_str!("../migrations/1.sql"), include_str!("../migrations/2.sql")];
 
 /// What version of the tables there is, and which this gate wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,15 +3,15 @@
 
 use jose::seal::Ring;
 use model::entity::kind;
-use model::rows::{Asked, Below, Part, Refused, TagPart, Tagged, Unavailable};
-use model::{EntityKind, Row};
-use schema::{Value, json};
+use model::rows::{Asked, AuditPart, Audited, Below, Part, Refused, TagPart, Tagged, Unavailable};
+use model::{EntityKind, Row, Rows};
+use schema::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{env, fs, process, thread};
-use store::{Feed, LastKnown, Place, PostgresSettings, Store};
+use store::{Author, Feed, LastKnown, Place, PostgresSettings, Store};
 use uuid::Uuid;
 
 #[path = "../../../tests/src/postgres.rs"]
@@ -90,7 +90,7 @@ impl Engine for Server<'_> {
     }
 
     fn stolen(&self) -> Vec<u8> {
-        let tables = ["entities", "claims", "links", "tags", "changes", "facts"];
+        let tables = ["entities", "claims", "links", "tags", "changes", "facts", "audit"];
         let dump = |table: &&str| {
             let sql = format!("SELECT encode(convert_to(t::text, 'UTF8'), 'escape') FROM {}.{table} t", self.schema);
             let bodies = match *table {
@@ -118,6 +118,7 @@ const SUITE: &[(&str, Check)] = &[
     ("who was away for too long reads everything again", lost_feed),
     ("a copy follows, and is as good as the database", last_known),
     ("a backup holds everything, for either engine", backup),
+    ("who changed what is written down, and nothing else", audit),
     ("a stolen database says no secret", sealing),
     ("writers at the same time do not lose each other's changes", writers),
     ("who watches is told", watching),
@@ -160,7 +161,7 @@ fn of(name: &str) -> &'static EntityKind {
 }
 
 fn put(store: &Store, kind: &str, row: &Row) -> Result<(), Refused> {
-    store.change(|change| change.put(of(kind), row))
+    store.change(None, |change| change.put(of(kind), row))
 }
 
 fn find(store: &Store, kind: &str, field: &'static str, value: &str) -> Option<Uuid> {
@@ -242,7 +243,7 @@ fn references(engine: &dyn Engine) {
     put(&store, "routes", &route(2)).unwrap();
     let plugin = row(3, json!({ "name": "jwt", "route": { "id": Uuid::from_u128(2) } }));
     put(&store, "plugins", &plugin).unwrap();
-    let remove = |kind, id| store.change(|change| change.remove(of(kind), Uuid::from_u128(id)));
+    let remove = |kind, id| store.change(None, |change| change.remove(of(kind), Uuid::from_u128(id)));
     match remove("services", 1) {
         Err(Refused::InUse { kind: "services", by: "routes" }) => {}
         other => panic!("{other:?}"),
@@ -288,7 +289,7 @@ fn all_or_nothing(engine: &dyn Engine) {
     let store = engine.open();
     put(&store, "consumers", &consumer(1, "ann")).unwrap();
     let before = store.last_change().unwrap();
-    let failed = store.change(|change| {
+    let failed = store.change(None, |change| {
         change.put(of("consumers"), &consumer(2, "bob"))?;
         change.remove(of("consumers"), Uuid::from_u128(1))?;
         // It sees what it did itself.
@@ -315,7 +316,7 @@ fn feed(engine: &dyn Engine) {
     let (changed, last) = told(start);
     assert_eq!(changed, [("consumers", 2), ("keyauth_credentials", 3), ("consumers", 1)]);
     // A consumer takes its key along, and the feed tells of both.
-    store.change(|change| change.remove(of("consumers"), Uuid::from_u128(1))).unwrap();
+    store.change(None, |change| change.remove(of("consumers"), Uuid::from_u128(1))).unwrap();
     let (changed, end) = told(last);
     assert_eq!(changed, [("keyauth_credentials", 3), ("consumers", 1)]);
     assert_eq!(told(end), (vec![], end));
@@ -377,7 +378,7 @@ fn last_known(engine: &dyn Engine) {
     let holds = |text: &str| folder.stolen().windows(text.len()).any(|part| part == text.as_bytes());
     assert!(holds("ann") && !holds("the-only-key"));
     put(&store, "keyauth_credentials", &api_key(3, 1, "another")).unwrap();
-    store.change(|change| change.remove(of("keyauth_credentials"), Uuid::from_u128(2))).unwrap();
+    store.change(None, |change| change.remove(of("keyauth_credentials"), Uuid::from_u128(2))).unwrap();
     copy().follow(&store).unwrap();
     assert_eq!(keys(), [(3, None)]);
     // Of another database, whatever its numbers: all of it is read again.
@@ -409,6 +410,36 @@ fn backup(engine: &dyn Engine) {
     let told: Vec<u128> = since(&store, before).0.iter().map(|changed| changed.id.as_u128()).collect();
     assert!([1, 2, 3, 4].iter().all(|id| told.contains(id)), "{told:?}");
     assert!(store.restore(&folder.0.join("none")).is_err());
+}
+
+fn audit(engine: &dyn Engine) {
+    let store = engine.open();
+    let shown = |_: &'static EntityKind, entity: &Map<String, Value>| json!(entity.get("username"));
+    let by = |name| Author { name, shown: &shown };
+    put(&store, "consumers", &consumer(9, "not written down")).unwrap();
+    let change = |name, row: &Row| store.change(Some(&by(name)), |change| change.put(of("consumers"), row));
+    change("ops", &consumer(1, "ann")).unwrap();
+    change("ci", &consumer(1, "anna")).unwrap();
+    change("ops", &consumer(2, "anna")).unwrap_err();
+    store.change(Some(&by("ops")), |change| change.remove(of("consumers"), Uuid::from_u128(1))).unwrap();
+    let all = AuditPart { count: 10, ..AuditPart::default() };
+    let told = |part: &AuditPart| {
+        let told = |one: Audited| (one.who, one.id.as_u128(), one.before, one.after);
+        Rows::audit(&store, part).unwrap().into_iter().map(told).collect::<Vec<_>>()
+    };
+    let one = |who: &str, before: Option<&str>, after: Option<&str>| {
+        (who.to_owned(), 1, before.map(|name| json!(name)), after.map(|name| json!(name)))
+    };
+    let (first, second, third) =
+        (one("ops", None, Some("ann")), one("ci", Some("ann"), Some("anna")), one("ops", Some("anna"), None));
+    assert_eq!(told(&all), [first.clone(), second.clone(), third.clone()]);
+    assert_eq!(told(&AuditPart { who: Some("ci"), ..all.clone() }), std::slice::from_ref(&second));
+    assert_eq!(told(&AuditPart { kind: Some("routes"), ..all.clone() }), []);
+    assert_eq!(told(&AuditPart { id: Some(Uuid::from_u128(1)), count: 1, ..all.clone() }), [first]);
+    let from = Rows::audit(&store, &all).unwrap()[1].number;
+    assert_eq!(told(&AuditPart { from, ..all.clone() }), [second, third]);
+    store.forget_audit(u32::MAX.into()).unwrap();
+    assert_eq!(told(&all), []);
 }
 
 fn sealing(engine: &dyn Engine) {

@@ -154,7 +154,7 @@ fn a_backup_of_one_engine_comes_back_in_the_other() {
     let backup = dir.join("backup").to_str().unwrap().to_owned();
     let here = [("PORTCULLIS_ENCRYPTION_KEY", key.as_str())];
     let done = one.tell_with(&["db", "status"], &here).expect_code(0).text();
-    assert!(done.contains("step 1 of 1; last change"), "{done}");
+    assert!(done.contains("step 2 of 2; last change"), "{done}");
     one.tell_with(&["db", "backup", &backup], &here).expect_code(0);
     one.tell_with(&["db", "backup", &backup], &here).expect_code(1);
     let two = Gate::sharing(&server).env("PORTCULLIS_ENCRYPTION_KEY", &key).start();

@@ -2,7 +2,7 @@
 
 use admin::{Admin, Connections, Facts, Gate, Question, Token};
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use model::declarative::{self, Context, Written};
 use model::rows::Unavailable;
 use model::vault::Vaults;
@@ -53,8 +53,20 @@ impl Gate for Rig {
         self.configuration.lock().unwrap().clone()
     }
 
-    fn change<T, E: From<Unavailable>>(&self, _: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E> {
+    fn change<T, E: From<Unavailable>>(&self, _: &str, _: impl FnOnce(&dyn Writes) -> Result<T, E>) -> Result<T, E> {
         Err(Unavailable("there is no database".to_owned()).into())
+    }
+
+    fn in_force(&self) -> Arc<Configuration> {
+        self.configuration.lock().unwrap().clone()
+    }
+
+    fn is_known_host(&self, host: &str) -> bool {
+        host == "gate.test"
+    }
+
+    fn log(&self, who: &str, method: &Method, path: &str, status: StatusCode) {
+        println!("{who} {method} {path} {status}");
     }
 
     fn catalog(&self) -> &Catalog {

@@ -4,6 +4,7 @@ use super::places::Chosen;
 use super::problem::{Fault, Warning};
 use super::table::Settings;
 use super::words::{Database, RouterFlavor};
+use net::listen::Listen;
 
 impl Settings {
     /// Where entities are kept.
@@ -41,6 +42,15 @@ pub fn contradictions(settings: &Settings, chosen: &Chosen, faults: &mut Vec<Fau
             faults.push(Fault::new(chosen.place(set), format!("{missing} is not set; set both or none")));
         }
     }
+    let open = |listen: &&Listen| !listen.addr.ip().is_loopback() && !listen.tls;
+    if let Some(listen) = settings.admin_listen.iter().find(open).filter(|_| !settings.admin_plaintext) {
+        let text = format!(
+            "other machines can reach {}, and tokens would cross the network for all to read; add ssl, listen on \
+             127.0.0.1, or set admin_plaintext to on",
+            listen.addr
+        );
+        faults.push(Fault::new(chosen.place("admin_listen"), text));
+    }
     if settings.proxy_listen.is_empty() && settings.admin_listen.is_empty() {
         let places = format!("{} and {}", chosen.place("proxy_listen"), chosen.place("admin_listen"));
         faults.push(Fault::new(places, "both are off, so there is nothing to listen on; give one an address"));
@@ -56,8 +66,7 @@ pub fn cautions(settings: &Settings, chosen: &Chosen, warnings: &mut Vec<Warning
     if open().any(|listen| !listen.tls) {
         warn(
             "admin_listen",
-            "other machines can reach the Admin API, and its token crosses the network readable; add ssl, or listen \
-             on 127.0.0.1",
+            "other machines can reach the Admin API, and its tokens cross the network for all to read (admin_plaintext)",
         );
     } else if open().next().is_some() {
         warn("admin_listen", "other machines can reach the Admin API; its token is all that stands before it");

@@ -125,8 +125,8 @@ settings! {
 
         /// Where the Admin API listens, written as for `proxy_listen`, or `off`.
         ///
-        /// An address that other machines can reach is accepted with a warning. (Kong's default also
-        /// opens `127.0.0.1:8444 http2 ssl`.)
+        /// An address that other machines can reach must have `ssl`, unless `admin_plaintext` is on. (Kong's default
+        /// also opens `127.0.0.1:8444 http2 ssl`.)
         admin_listen: Vec<Listen> = "127.0.0.1:8001" => value::listens, Kong;
 
         /// The token that every request to the Admin API must carry. Secret.
@@ -136,6 +136,21 @@ settings! {
         /// `admin_token` of the data directory. Printable ASCII without spaces; fewer than 16
         /// characters are accepted with a warning.
         admin_token: Option<Secret> = "" => Secret::token, Ours;
+
+        /// Whether the Admin API may listen without TLS where other machines can reach it: `on` or `off`.
+        ///
+        /// Its tokens, and the secrets in its answers, then cross the network for all to read. For containers whose
+        /// network is their own.
+        admin_plaintext: bool = "off" => value::switch, Ours;
+
+        /// The host names that requests to the Admin API may be for, besides addresses and `localhost`: a comma list.
+        ///
+        /// Another one is refused, so that no web page can lead a browser here under a name of its own (DNS rebinding).
+        /// Empty knows any name where `admin_listen` lets other machines in, and none where it does not.
+        admin_hosts: Vec<String> = "" => value::host_names, Ours;
+
+        /// For how many seconds the audit log keeps who changed what in the database; `0` keeps it for ever.
+        audit_log_record_ttl: Option<Duration> = "2592000" => value::limit_s, Kong;
 
         /// The default certificate for TLS: the path of a PEM file, with its chain.
         ///

@@ -91,6 +91,15 @@ pub fn milliseconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Host names, in lower case.
+pub fn host_names(text: &str) -> Result<Vec<String>, String> {
+    let name = |name: &str| {
+        model::text::host(name)?;
+        Ok(name.to_ascii_lowercase())
+    };
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(name).collect()
+}
+
 pub fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("it is empty; write a path".to_owned()) } else { Ok(text.into()) }
 }

@@ -1,0 +1,132 @@
+//! Who may change what over the Admin API, who has changed it, and whose change counts.
+
+use serde_json::{Value, json};
+use tests::{Answer, Gate, http};
+
+fn ask(gate: &Gate, method: &str, path: &str, token: &str, body: &Value) -> Answer {
+    let fields = [("Authorization", format!("Bearer {token}")), ("Content-Type", "application/json".to_owned())];
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    http(gate.admin_address(), method, path, &fields, body.as_bytes())
+}
+
+fn tell(gate: &Gate, args: &[&str]) -> tests::Finished {
+    gate.tell_with(args, &[("PORTCULLIS_ADMIN_TOKEN", gate.token())])
+}
+
+#[test]
+fn a_team_has_a_token_for_what_it_does() {
+    let gate = Gate::stored().start();
+    let made = tell(
+        &gate,
+        &["tokens", "create", "registration", "--allow", "POST /consumers", "--allow", "POST /consumers/*/key-auth"],
+    );
+    let token = made.expect_code(0).text().trim().to_owned();
+    assert_eq!(token.len(), 32);
+    ask(&gate, "POST", "/consumers", &token, &json!({ "username": "ann" })).expect_status(201);
+    ask(&gate, "POST", "/consumers/ann/key-auth", &token, &json!({})).expect_status(201);
+    for (method, path) in [
+        ("GET", "/consumers"),
+        ("GET", "/consumers/ann"),
+        ("DELETE", "/consumers/ann"),
+        ("POST", "/consumers/ann/jwt"),
+        ("POST", "/admin_tokens"),
+        ("PUT", "/declarative"),
+        ("GET", "/audit"),
+    ] {
+        let refused = ask(&gate, method, path, &token, &json!({})).expect_status(403);
+        assert!(refused.json()["message"].as_str().unwrap().contains("does not allow"), "{method} {path}");
+    }
+    assert_eq!(
+        tell(&gate, &["tokens", "list"]).expect_code(0).text(),
+        "registration: POST /consumers | POST /consumers/*/key-auth\n"
+    );
+    // It is nowhere to be seen again.
+    assert!(!gate.admin("GET", "/admin_tokens", "").text().contains(&token));
+    tell(&gate, &["tokens", "revoke", "registration"]).expect_code(0);
+    ask(&gate, "POST", "/consumers", &token, &json!({ "username": "bob" })).expect_status(401);
+    tell(&gate, &["tokens", "revoke", "registration"]).expect_code(1);
+    tell(&gate, &["tokens", "create", "x", "--allow", "FETCH /"]).expect_code(1);
+}
+
+#[test]
+fn the_log_knows_who_changed_what() {
+    let gate = Gate::stored().start();
+    let token = tell(&gate, &["tokens", "create", "ci", "--allow", "* /consumers/**"]).expect_code(0).text();
+    let token = token.trim();
+    ask(&gate, "POST", "/consumers", token, &json!({ "username": "ann" })).expect_status(201);
+    gate.admin("PATCH", "/consumers/ann", r#"{"custom_id":"7"}"#).expect_status(200);
+    gate.admin("POST", "/consumers/ann/key-auth", r#"{"key":"nobody-may-know"}"#).expect_status(201);
+    let plugin = json!({ "name": "rate-limiting",
+        "config": { "minute": 5, "policy": "redis", "redis": { "host": "127.0.0.1", "password": "nobody-may-know" } } });
+    gate.admin("POST", "/plugins", &plugin.to_string()).expect_status(201);
+    ask(&gate, "POST", "/consumers", token, &json!({ "username": "ann" })).expect_status(409);
+    ask(&gate, "DELETE", "/consumers/ann", token, &Value::Null).expect_status(204);
+    let log = gate.admin("GET", "/audit", "").expect_status(200);
+    assert!(!log.text().contains("nobody-may-know") && !log.text().contains(token), "{}", log.text());
+    let log = log.json();
+    let told: Vec<(&str, &str, &str)> = log["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| ["who", "operation", "kind"].map(|field| one[field].as_str().unwrap()).into())
+        .collect();
+    let expected = [
+        ("admin", "create", "admin_tokens"),
+        ("ci", "create", "consumers"),
+        ("admin", "update", "consumers"),
+        ("admin", "create", "keyauth_credentials"),
+        ("admin", "create", "plugins"),
+        // What goes along is told, too.
+        ("ci", "delete", "keyauth_credentials"),
+        ("ci", "delete", "consumers"),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(log["data"][2]["before"]["custom_id"], Value::Null);
+    assert_eq!(log["data"][2]["after"]["custom_id"], "7");
+    assert_eq!(log["data"][4]["after"]["config"]["redis"]["password"], "[secret]");
+    let of_ci = gate.admin("GET", "/audit?who=ci&kind=consumers&size=1", "").json();
+    assert_eq!((of_ci["data"].as_array().unwrap().len(), of_ci["next"].is_string()), (1, true));
+    let more = gate.admin("GET", of_ci["next"].as_str().unwrap(), "").json();
+    assert_eq!(more["data"][0]["operation"], "delete");
+    gate.wait_until_said("who=\"ci\"");
+}
+
+#[test]
+fn who_changes_what_another_has_changed_is_told() {
+    let gate = Gate::stored().start();
+    let made = gate.admin("POST", "/services", r#"{"name":"s","url":"http://a"}"#).expect_status(201);
+    let tag = made.header("etag").unwrap().to_owned();
+    let seen = gate.admin("GET", "/services/s", "");
+    assert_eq!(seen.header("etag"), Some(tag.as_str()));
+    let change = |method: &str, tag: &str, body: &str| {
+        let fields = [("Kong-Admin-Token", gate.token()), ("Content-Type", "application/json"), ("If-Match", tag)];
+        http(gate.admin_address(), method, "/services/s", &fields, body.as_bytes())
+    };
+    let changed = change("PATCH", &tag, r#"{"retries":1}"#).expect_status(200);
+    change("PATCH", &tag, r#"{"retries":2}"#).expect_status(412);
+    change("DELETE", &tag, "").expect_status(412);
+    change("PUT", "\"x\", W/\"y\"", r#"{"url":"http://b"}"#).expect_status(412);
+    assert_eq!(gate.admin("GET", "/services/s", "").json()["retries"], 1);
+    change("PATCH", "*", r#"{"retries":3}"#).expect_status(200);
+    change("DELETE", changed.header("etag").unwrap(), "").expect_status(412);
+    let now = gate.admin("GET", "/services/s", "");
+    change("DELETE", now.header("etag").unwrap(), "").expect_status(204);
+    change("PUT", "*", r#"{"url":"http://b"}"#).expect_status(412);
+}
+
+#[test]
+fn other_machines_need_tls_or_a_word() {
+    let open = |gate: tests::GateBuilder| gate.env("KONG_ADMIN_LISTEN", "0.0.0.0:0");
+    let refused = open(Gate::empty()).refuse();
+    assert!(refused.stderr.contains("admin_plaintext"), "{}", refused.stderr);
+    let gate = open(Gate::empty())
+        .env("PORTCULLIS_ADMIN_PLAINTEXT", "on")
+        .env("PORTCULLIS_ADMIN_HOSTS", "gate.internal")
+        .start();
+    let ask = |host: &str| {
+        let request = format!("GET /status HTTP/1.1\r\nHost: {host}\r\nKong-Admin-Token: {}\r\n\r\n", gate.token());
+        tests::raw(gate.admin_address(), request).status
+    };
+    assert_eq!((ask("gate.internal"), ask("other.internal"), ask("127.0.0.1")), (200, 403, 200));
+}
