@@ -44,6 +44,8 @@ impl<G: Gate> Admin<G> {
     /// that consumer's rights count.
     pub fn answer_within(&self, request: Request<Bytes>, consumer: Option<Uuid>) -> http::Response<Bytes> {
         self.answer_to(&request, || {
+            // A browser may have been led here, and be let in by what it sends by itself.
+            access::from_elsewhere(&request, |_| true)?;
             let (in_force, now) = (self.gate.in_force(), self.gate.now());
             let by_token = Caller::by_token(&self.token, request.headers(), &in_force, now);
             let by_consumer = || consumer.and_then(|consumer| Caller::by_consumer(consumer, &in_force, now));

@@ -97,6 +97,15 @@ pub enum Protocol {
     Udp,
 }
 
+/// The end of host names that are the gate's own: `internal://admin` is a short way to write
+/// `http://admin.portcullis.internal`, and no name that anybody looks up.
+const INTERNAL: &str = ".portcullis.internal";
+
+/// What of the gate itself a host stands for: `admin`.
+pub fn internal(host: &str) -> Option<&str> {
+    host.strip_suffix(INTERNAL)
+}
+
 /// `url` stands for `protocol`, `host`, `port` and `path`.
 fn url(service: &mut Map<String, Value>) -> Result<(), Violations> {
     let url = match service.remove("url") {
@@ -109,9 +118,17 @@ fn url(service: &mut Map<String, Value>) -> Result<(), Violations> {
     let Some((protocol, rest)) = url.split_once("://") else {
         return Err(Violations::field("url", "missing scheme: expected, say, http://host:port/path"));
     };
+    let (protocol, rest) = match protocol {
+        "internal" => (
+            "http",
+            rest.find('/')
+                .map_or(format!("{rest}{INTERNAL}"), |slash| format!("{}{INTERNAL}{}", &rest[..slash], &rest[slash..])),
+        ),
+        other => (other, rest.to_owned()),
+    };
     let (authority, path) = match rest.find('/') {
         Some(slash) => (&rest[..slash], Some(&rest[slash..])),
-        None => (rest, None),
+        None => (rest.as_str(), None),
     };
     if authority.contains('@') {
         // Not repeated: what stands before the @ is a password.

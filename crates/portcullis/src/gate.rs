@@ -96,6 +96,7 @@ impl Gate {
             conduct: Arc::new(conduct::of(&settings)).into(),
             log,
             counters: Counters::default(),
+            admin: OnceLock::new(),
         };
         Ok(Gate {
             shared: Arc::new(shared),

@@ -179,6 +179,9 @@ fn for_callers(workers: &[Worker]) -> Listeners {
 /// Sockets for the Admin API are served by the main thread.
 fn for_operators(gate: &Arc<Gate>, token: Token, runtime: Handle) -> Listeners {
     let admin = Arc::new(Admin::new(gate::Handle(gate.clone()), token));
+    let within = admin.clone();
+    // Set once: this is called once.
+    let _ = gate.shared.admin.set(Arc::new(move |request, consumer| within.answer_within(request, consumer)));
     let answer: mount::Answer = Arc::new(move |request| admin.answer(request));
     let shared = gate.shared.clone();
     Listeners::new(1, move |_, listener| {

@@ -84,6 +84,15 @@ pub struct ServicePlan {
 pub enum Origin {
     Direct(Destination),
     Balanced(Balancer),
+    /// The gate itself answers.
+    Internal(Internal),
+}
+
+/// What of the gate can be behind a route, as any service: `internal://admin`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Internal {
+    /// The Admin API.
+    Admin,
 }
 
 impl ServicePlan {
@@ -92,6 +101,7 @@ impl ServicePlan {
         match &self.origin {
             Origin::Direct(destination) => Some(destination.clone()),
             Origin::Balanced(balancer) => Some(balancer.choose(exchange, &[])?.target.destination.clone()),
+            Origin::Internal(_) => None,
         }
     }
 }
@@ -272,7 +282,12 @@ impl Workshop {
             }
             _ => None,
         };
+        let internal = model::service::internal(&service.host).map(|name| match (name, service.protocol) {
+            ("admin", Protocol::Http) => Ok(Internal::Admin),
+            _ => Err(Violations::field("host", "of the gate itself there is only internal://admin")),
+        });
         let origin = match upstream {
+            _ if let Some(internal) = internal => Origin::Internal(internal?),
             Some((upstream, targets)) => Origin::Balanced(Balancer::new(upstream, targets, tls.as_ref(), http2)),
             None => Origin::Direct(Destination::new(&service.host, service.port, tls, http2)),
         };

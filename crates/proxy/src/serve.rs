@@ -11,7 +11,7 @@ use crate::exchange::{Exchange, Target};
 use crate::forward;
 use crate::marks::Marks;
 use crate::outgoing::Outgoing;
-use crate::plan::{Origin, Plan, RoutePlan, ServicePlan};
+use crate::plan::{Internal, Origin, Plan, RoutePlan, ServicePlan};
 use crate::upstream::{Limits, Pool};
 use ::http1::head::HeadFault;
 use arc_swap::ArcSwap;
@@ -26,8 +26,8 @@ use reply::{Content, Reply};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Instant;
 
@@ -39,11 +39,13 @@ mod explain;
 mod frame_meter;
 mod http1;
 mod http2;
+mod inside;
 mod reply;
 mod routing;
 mod worker;
 
 pub use explain::{Question, explain};
+pub use inside::Inside;
 pub use worker::{Listener, Worker};
 
 /// What all cores share: read for each request, changed whole.
@@ -52,6 +54,8 @@ pub struct Shared {
     pub conduct: ArcSwap<Conduct>,
     pub log: Option<AccessLog>,
     pub counters: Counters,
+    /// What answers where a service is the Admin API (`internal://admin`).
+    pub admin: OnceLock<Inside>,
 }
 
 /// Connections and requests since the start.
@@ -149,6 +153,9 @@ impl Core {
         let limits =
             Limits { connect: service.connect_timeout, write: service.write_timeout, read: service.read_timeout };
         let asked = Instant::now();
+        if let Origin::Internal(Internal::Admin) = service.origin {
+            return self.answer_inside(exchange, asked).await;
+        }
         let mut body = std::mem::take(&mut exchange.body);
         let exchange = &*exchange;
         let mut outgoing = match Outgoing::new(exchange) {
@@ -164,6 +171,7 @@ impl Core {
                     choice = None;
                     destination
                 }
+                Origin::Internal(_) => return Reply::failed(UpstreamError::NoPeer, exchange, asked),
                 Origin::Balanced(balancer) => {
                     choice = balancer.choose(exchange, &tried);
                     match &choice {

@@ -130,3 +130,47 @@ fn other_machines_need_tls_or_a_word() {
     };
     assert_eq!((ask("gate.internal"), ask("other.internal"), ask("127.0.0.1")), (200, 403, 200));
 }
+
+#[test]
+fn a_team_reaches_a_part_of_it_through_the_gate() {
+    let gate = Gate::stored().start();
+    let post = |path: &str, body: Value| drop(gate.admin("POST", path, &body.to_string()).expect_status(201));
+    post("/services", json!({ "name": "registration", "url": "internal://admin" }));
+    post("/services/registration/routes", json!({ "name": "r", "paths": ["/register"], "methods": ["POST", "GET"] }));
+    post("/services/registration/plugins", json!({ "name": "key-auth", "config": { "hide_credentials": true } }));
+    post("/consumers", json!({ "username": "backend" }));
+    post("/consumers/backend/key-auth", json!({ "key": "of-the-backend" }));
+    post("/consumers", json!({ "username": "other" }));
+    post("/consumers/other/key-auth", json!({ "key": "of-another" }));
+    let backend = gate.admin("GET", "/consumers/backend", "").json()["id"].clone();
+    let allow = ["POST /consumers", "POST /consumers/*/key-auth"];
+    let right = gate.admin(
+        "POST",
+        "/admin_tokens",
+        &json!({ "name": "backend", "consumer": { "id": backend }, "allow": allow }).to_string(),
+    );
+    // It is the consumer who has the right: there is no token.
+    assert!(right.expect_status(201).json().get("token").is_none());
+    let ask = |method: &str, path: &str, key: &str, more: &[(&str, &str)], body: Value| {
+        let fields = [&[("apikey", key), ("Content-Type", "application/json")], more].concat();
+        http(gate.proxy(), method, &format!("/register{path}"), &fields, body.to_string().as_bytes())
+    };
+    let ann = json!({ "username": "ann" });
+    ask("POST", "/consumers", "nobody", &[], ann.clone()).expect_status(401);
+    ask("POST", "/consumers", "of-another", &[], ann.clone()).expect_status(401);
+    ask("POST", "/consumers", "of-the-backend", &[("Origin", "https://evil.test")], ann.clone()).expect_status(403);
+    let made = ask("POST", "/consumers", "of-the-backend", &[], ann.clone()).expect_status(201);
+    assert_eq!(made.json()["username"], "ann");
+    ask("POST", "/consumers/ann/key-auth", "of-the-backend", &[], json!({})).expect_status(201);
+    ask("GET", "/consumers", "of-the-backend", &[], Value::Null).expect_status(403);
+    ask("POST", "/services", "of-the-backend", &[], json!({})).expect_status(403);
+    // What the route does not take never comes so far.
+    ask("DELETE", "/consumers/ann", "of-the-backend", &[], Value::Null).expect_status(404);
+    // A token counts here as there, behind the route's own rules.
+    let token = [("Kong-Admin-Token", gate.token())];
+    ask("GET", "/consumers/ann", "of-another", &token, Value::Null).expect_status(200);
+    assert_eq!(gate.admin("GET", "/audit?who=backend", "").json()["data"].as_array().unwrap().len(), 2);
+    gate.admin("DELETE", "/consumers/backend", "").expect_status(204);
+    ask("POST", "/consumers", "of-the-backend", &[], ann).expect_status(401);
+    gate.admin("POST", "/services", r#"{"url":"internal://authority"}"#).expect_status(400);
+}

@@ -9,7 +9,7 @@ use crate::early::Early;
 use crate::exchange::Exchange;
 use crate::identity;
 use crate::outgoing::Outgoing;
-use crate::plan::{Origin, Plan, RoutePlan};
+use crate::plan::{Internal, Origin, Plan, RoutePlan};
 use crate::plugin::Verdict;
 use crate::upstream::Pool;
 use bytes::Bytes;
@@ -219,6 +219,7 @@ fn service(exchange: &Exchange, route: &RoutePlan) -> Result<Value, u16> {
     let (kind, place) = match &service.origin {
         Origin::Direct(destination) => ("host", destination.authority.to_str().unwrap_or_default().to_owned()),
         Origin::Balanced(_) => ("upstream", "one of its targets".to_owned()),
+        Origin::Internal(Internal::Admin) => ("internal", "admin".to_owned()),
     };
     let mut headers = Map::new();
     for (name, value) in &exchange.request.headers {
