@@ -43,6 +43,8 @@ mod message_signatures;
 mod names;
 #[path = "all/operators.rs"]
 mod operators;
+#[path = "all/passwords.rs"]
+mod passwords;
 #[path = "all/proxying.rs"]
 mod proxying;
 #[path = "all/rate_limits.rs"]

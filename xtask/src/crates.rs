@@ -27,6 +27,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper-util", &["net", "proxy"]),
     ("rustls", &["net"]),
     ("tokio-rustls", &["net"]),
+    ("argon2", &["jose"]),
     ("aws-lc-rs", &["jose"]),
     ("clap", &["portcullis"]),
     ("granit-parser", &["model"]),

@@ -12,7 +12,7 @@ use crate::shown;
 use crate::validate;
 use http::StatusCode;
 use model::rows::{Asked, Below};
-use model::{Complete, EntityKind, Row, Writes, entity};
+use model::{Complete, EntityKind, Hashing, Row, Writes, entity};
 use schema::{Map, Value, Violations, json};
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ pub(crate) fn create(call: &Call, kind: &'static EntityKind, below: Option<Below
     let mut complete = validate::for_writing(call, kind, entity)?;
     let writes = call.writes.ok_or(Error::Unsupported { verb: "create", kind: kind.name })?;
     model::fill(kind, &mut complete.json, call.now)
-        .and_then(|()| model::hash_secrets(kind, &mut complete.json))
+        .and_then(|()| model::hash_secrets(kind, &mut complete.json, Hashing::Argon2))
         .map_err(Error::Schema)?;
     let change = Change::of(call, kind, complete, None)?;
     if call.rows.by_id(kind, change.row.id, call.now)?.is_some() {
@@ -61,7 +61,7 @@ pub(crate) fn replace(
         return Err(Error::NotFound);
     }
     model::fill(kind, &mut complete.json, call.now)
-        .and_then(|()| model::hash_secrets(kind, &mut complete.json))
+        .and_then(|()| model::hash_secrets(kind, &mut complete.json, Hashing::Argon2))
         .map_err(Error::Schema)?;
     Change::of(call, kind, complete, located.row.as_ref())?.make(call, writes, StatusCode::OK)
 }
@@ -94,7 +94,7 @@ pub(crate) fn update(
     })?;
     let writes = call.writes.ok_or_else(|| unsupported("update", kind, &located.by))?;
     if has_secret {
-        model::hash_secrets(kind, &mut complete.json).map_err(Error::Schema)?;
+        model::hash_secrets(kind, &mut complete.json, Hashing::Argon2).map_err(Error::Schema)?;
     }
     let mut change = Change::of(call, kind, complete, Some(row))?;
     if !has_ttl {

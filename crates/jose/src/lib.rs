@@ -40,6 +40,7 @@ pub mod json;
 pub mod jwk;
 pub mod jws;
 pub mod key;
+pub mod password;
 pub mod seal;
 
 pub use algorithm::Algorithm;

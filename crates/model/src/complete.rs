@@ -110,23 +110,38 @@ pub fn fill(kind: &EntityKind, entity: &mut Map<String, Value>, now: u64) -> Res
     Ok(())
 }
 
-/// Puts secrets into Kong's forms at rest: passwords as `sha1_hex(password + consumer id)`, secrets of clients that ask for
-/// it (`hash_secret`) as PBKDF2. Documents with `_transform: false` hold them so already.
-pub fn hash_secrets(kind: &EntityKind, credential: &mut Map<String, Value>) -> Result<(), Violations> {
+/// How passwords are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hashing {
+    /// As Kong keeps them, `sha1_hex(password + consumer id)`: for a document, which has them readable anyway.
+    Kong,
+    /// Argon2id, for a database.
+    Argon2,
+}
+
+/// Puts secrets into the forms that they are kept in: passwords as said, secrets of clients that ask for it (`hash_secret`)
+/// as PBKDF2, which is Kong's form. Documents with `_transform: false` hold them so already.
+pub fn hash_secrets(
+    kind: &EntityKind,
+    credential: &mut Map<String, Value>,
+    hashing: Hashing,
+) -> Result<(), Violations> {
+    let random = |field: &str| {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt)
+            .map(|()| salt)
+            .map_err(|error| Violations::field(field, format!("the system gives no random numbers: {error}")))
+    };
     let (field, hash) = match kind.name {
-        "basicauth_credentials" => {
-            let consumer = credential.get("consumer").and_then(|consumer| consumer["id"].as_str()).unwrap_or_default();
-            let password = text(credential, "password");
-            ("password", jose::digest::sha1_hex(format!("{password}{consumer}").as_bytes()))
+        "basicauth_credentials" if hashing == Hashing::Argon2 => {
+            let hash = jose::password::hash(text(credential, "password"), random("password")?);
+            ("password", hash.ok_or_else(|| Violations::field("password", "it cannot be hashed"))?)
         }
+        "basicauth_credentials" => ("password", kongs(credential)),
         "oauth2_credentials" if credential.get("hash_secret") == Some(&json!(true)) => {
-            let mut salt = [0; 16];
-            getrandom::fill(&mut salt).map_err(|error| {
-                Violations::field("client_secret", format!("the system gives no random numbers: {error}"))
-            })?;
+            let salt = random("client_secret")?;
             let secret = text(credential, "client_secret").as_bytes();
-            let derived = jose::digest::pbkdf2_sha512(secret, &salt, ITERATIONS);
-            ("client_secret", pbkdf2(&salt, &derived))
+            ("client_secret", pbkdf2(&salt, &jose::digest::pbkdf2_sha512(secret, &salt, ITERATIONS)))
         }
         _ => return Ok(()),
     };
@@ -134,7 +149,12 @@ pub fn hash_secrets(kind: &EntityKind, credential: &mut Map<String, Value>) -> R
     Ok(())
 }
 
-/// As [`hash_secrets`], but a hash that is there already stays where it is of what stands here.
+fn kongs(credential: &Map<String, Value>) -> String {
+    let consumer = credential.get("consumer").and_then(|consumer| consumer["id"].as_str()).unwrap_or_default();
+    jose::digest::sha1_hex(format!("{}{consumer}", text(credential, "password")).as_bytes())
+}
+
+/// For a database, as [`hash_secrets`]; but what is kept already stays where it is of what stands here.
 pub fn keep_hashes(
     kind: &EntityKind,
     credential: &mut Map<String, Value>,
@@ -142,21 +162,19 @@ pub fn keep_hashes(
 ) -> Result<(), Violations> {
     let before = before.filter(|before| before.get("consumer") == credential.get("consumer"));
     for field in ["password", "client_secret"] {
-        let Some(kept) = before.and_then(|before| before.get(field)) else { continue };
-        let mut again = credential.clone();
-        match kept.as_str().and_then(salted) {
-            Some((salt, _)) if credential.get("hash_secret") == Some(&json!(true)) => {
-                let derived = jose::digest::pbkdf2_sha512(text(credential, field).as_bytes(), &salt, ITERATIONS);
-                again.insert(field.to_owned(), json!(pbkdf2(&salt, &derived)));
-            }
-            _ => hash_secrets(kind, &mut again)?,
-        }
-        if again.get(field) == Some(kept) {
-            *credential = again;
+        let Some(kept) = before.and_then(|before| before.get(field)?.as_str()) else { continue };
+        let given = text(credential, field);
+        let is_kept = match salted(kept) {
+            Some((salt, derived)) => jose::digest::pbkdf2_sha512(given.as_bytes(), &salt, ITERATIONS) == *derived,
+            None => jose::password::verify(given, kept) || kongs(credential) == kept,
+        };
+        if is_kept {
+            let kept = json!(kept);
+            credential.insert(field.to_owned(), kept);
             return Ok(());
         }
     }
-    hash_secrets(kind, credential)
+    hash_secrets(kind, credential, Hashing::Argon2)
 }
 
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not zero");

@@ -1,6 +1,6 @@
 //! A whole configuration: complete rows, every reference resolved.
 
-use crate::complete::{hash_secrets, record};
+use crate::complete::{Hashing, hash_secrets, record};
 use crate::entity::{self, EntityKind, KINDS};
 use crate::invalid::{Invalid, Offence, Place};
 use crate::vault::{Vault, Vaults};
@@ -194,7 +194,7 @@ impl Configuration {
         for (name, table) in &mut self.tables {
             let Some(kind) = entity::kind(name) else { continue };
             for row in &mut table.rows {
-                hash_secrets(kind, &mut row.json).map_err(|violations| {
+                hash_secrets(kind, &mut row.json, Hashing::Kong).map_err(|violations| {
                     let (place, entity) = (row.place.clone(), Value::Null);
                     let offence = Offence { place, entity_type: kind.singular, entity, violations };
                     Invalid { entities: vec![offence], ..Invalid::default() }

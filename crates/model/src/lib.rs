@@ -27,7 +27,7 @@ pub mod upstream;
 mod validate;
 pub mod vault;
 
-pub use complete::{Complete, complete, fill, hash_secrets, keep_hashes, record};
+pub use complete::{Complete, Hashing, complete, fill, hash_secrets, keep_hashes, record};
 pub use configuration::{Configuration, Row};
 pub use entity::EntityKind;
 pub use invalid::{Invalid, without_secrets};

@@ -4,13 +4,14 @@ use crate::guessing::{BruteForceProtection, Guard};
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{alphabet, engine};
-use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
-use http::{HeaderName, StatusCode};
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
 use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::Identity;
 use proxy::plugin::Place;
+use proxy::registry::Busy;
 use schema::{Schema, Violations};
 use serde::Deserialize;
 
@@ -77,9 +78,10 @@ impl Authenticator for BasicAuth {
             let Some((username, password)) = credentials(&value) else { continue };
             self.guard.admit(exchange, &username).await?;
             let registry = exchange.registry();
-            match registry.basic(&username, &password) {
-                Some(identity) => return Ok(identity),
-                None => {
+            match registry.basic(&username, &password).await {
+                Ok(Some(identity)) => return Ok(identity),
+                Err(Busy) => return Err(busy()),
+                Ok(None) => {
                     self.guard.failed(exchange, &username);
                     // A second guess in the same request is one too many.
                     if exchange.registry().has_basic(&username) {
@@ -90,6 +92,12 @@ impl Authenticator for BasicAuth {
         }
         Err(Refusal::denied(Answer::error(StatusCode::UNAUTHORIZED, "Unauthorized")))
     }
+}
+
+/// Nobody knows yet whether the password is right.
+fn busy() -> Refusal {
+    let answer = Answer::error(StatusCode::SERVICE_UNAVAILABLE, "Too many passwords are being looked at");
+    Refusal::Final(Box::new(answer.with_header(RETRY_AFTER, HeaderValue::from_static("1"))))
 }
 
 const WITH_PADDING_OR_WITHOUT: GeneralPurpose = GeneralPurpose::new(

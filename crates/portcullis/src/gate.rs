@@ -5,6 +5,7 @@ use crate::data_dir::DataDir;
 use crate::kept::{self, Applied, Kept, Looked, News, Tools};
 use crate::listeners::{Inherited, Listeners, Prepared};
 use crate::settings::{Settings, SettingsErrors, Warning};
+use crate::upgrade_passwords::{self, Listener};
 use crate::{conduct, logging, parts, report};
 use admin::{Connections, Facts};
 use arc_swap::ArcSwap;
@@ -43,6 +44,8 @@ pub struct Gate {
     operators: OnceLock<Listeners>,
     /// Nothing where the configuration is one document.
     kept: Option<Kept>,
+    /// Hears of passwords, once the gate follows the database.
+    passwords: OnceLock<Listener>,
 }
 
 /// Where settings come from besides the settings file.
@@ -111,6 +114,7 @@ impl Gate {
             callers: OnceLock::new(),
             operators: OnceLock::new(),
             kept,
+            passwords: OnceLock::new(),
         })
     }
 
@@ -199,6 +203,10 @@ impl Gate {
     /// Looks for changes of other gates from now on.
     pub fn follow(self: &Arc<Gate>) -> std::io::Result<()> {
         let Some(kept) = &self.kept else { return Ok(()) };
+        let (listener, known) = Listener::new();
+        self.state().applied.iter().for_each(|applied| listener.listen_to(applied));
+        let _ = self.passwords.set(listener);
+        upgrade_passwords::start(self, known)?;
         let gate = Arc::downgrade(self);
         kept.store.watch(move || {
             if let Some(gate) = gate.upgrade()
@@ -242,6 +250,7 @@ impl Gate {
             },
             Ok(Looked::Lost) => match kept.load_again(&tools) {
                 Ok((applied, plan)) => {
+                    self.passwords.get().into_iter().for_each(|listener| listener.listen_to(&applied));
                     state.applied = Some(applied);
                     self.swap(plan);
                 }

@@ -14,7 +14,7 @@ use model::rows::Unavailable;
 use model::{Configuration, EntityKind, Invalid, Row, Rows};
 use net::upstream_tls::{UpstreamTls, UpstreamTlsOptions};
 use proxy::plan::{Plan, Workshop};
-use proxy::registry::Registry;
+use proxy::registry::{Registry, Upgrade};
 use schema::Catalog;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,6 +34,13 @@ pub struct Applied {
     pub number: u64,
     configuration: Arc<Configuration>,
     registry: Arc<Registry>,
+}
+
+impl Applied {
+    /// Says who hears of passwords that are kept in Kong's form.
+    pub fn upgrade_passwords_by(&self, upgrade: Upgrade) {
+        self.registry.upgrade_passwords_by(upgrade);
+    }
 }
 
 /// Where everything can be read.

@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod settings;
 mod successor;
+mod upgrade_passwords;
 mod watch;
 mod yaml;
 

@@ -21,6 +21,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use uuid::Uuid;
 
 mod change;
+mod passwords;
+
+use passwords::Passwords;
+pub use passwords::{Busy, Upgrade};
 
 /// Who may call.
 #[derive(Default)]
@@ -31,6 +35,7 @@ pub struct Registry {
     keys: HashMap<[u8; 32], ApiKey>,
     jwts: HashMap<Box<str>, Arc<JwtCredential>>,
     basic: HashMap<Box<str>, Arc<BasicCredential>>,
+    passwords: Passwords,
     hmac: HashMap<Box<str>, Arc<HmacCredential>>,
     certificates: HashMap<Box<str>, Arc<[CertificateCredential]>>,
     /// The names of groups of consumers.
@@ -113,7 +118,8 @@ struct BasicCredential {
     id: Uuid,
     consumer: Uuid,
     identifier: HeaderValue,
-    password_sha1: String,
+    /// As it is kept: by Argon2id, or in Kong's form.
+    password: String,
 }
 
 /// A user name with the secret that its signatures are made with.
@@ -227,13 +233,15 @@ impl Registry {
     }
 
     /// Whose user name it is, if the password is right.
-    pub fn basic(&self, username: &str, password: &str) -> Option<Identity> {
+    pub async fn basic(&self, username: &str, password: &str) -> Result<Option<Identity>, Busy> {
         let found = self.basic.pin().get(username).cloned();
-        let salt = found.as_ref().map(|found| found.consumer).unwrap_or_default();
-        // An unknown name costs the same work as a known one.
-        let given = jose::digest::sha1_hex(format!("{password}{salt}").as_bytes());
-        let found = found.filter(|found| jose::digest::equal(given.as_bytes(), found.password_sha1.as_bytes()))?;
-        self.identity(found.consumer, found.identifier.clone())
+        let is_right = self.passwords.verify(found.as_deref(), password).await?;
+        Ok(found.filter(|_| is_right).and_then(|found| self.identity(found.consumer, found.identifier.clone())))
+    }
+
+    /// Says who hears of passwords that are kept in Kong's form, when they are known.
+    pub fn upgrade_passwords_by(&self, upgrade: Upgrade) {
+        self.passwords.upgrade_by(upgrade);
     }
 }
 

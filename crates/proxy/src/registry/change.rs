@@ -74,11 +74,10 @@ impl Registry {
             "basicauth_credentials" => {
                 let own: BasicAuth = read(kind, row, vaults)?;
                 let (id, consumer, identifier) = (own.id, own.consumer.id, header_value(&own.username));
-                let password_sha1 = own.password.reveal().to_owned();
+                let password = own.password.reveal().to_owned();
+                self.passwords.learn(&password);
                 let name: Box<str> = own.username.into();
-                self.basic
-                    .pin()
-                    .insert(name.clone(), BasicCredential { id, consumer, identifier, password_sha1 }.into());
+                self.basic.pin().insert(name.clone(), BasicCredential { id, consumer, identifier, password }.into());
                 Entry::Basic(name)
             }
             "hmacauth_credentials" => {

@@ -1,0 +1,87 @@
+//! Passwords that were imported in Kong's form (SHA-1) are kept by Argon2id as soon as their owner has come.
+
+use crate::gate::{Gate, Handle};
+use crate::kept::Applied;
+use admin::Gate as _;
+use model::rows::{Refused, Unavailable};
+use model::{Hashing, Invalid, entity, hash_secrets};
+use schema::{Value, Violations};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::{io, thread};
+use uuid::Uuid;
+
+/// A credential, what is kept of its password, and the password.
+type Known = (Uuid, String, String);
+
+/// How many may wait. The others are kept anew the next time.
+const WAITING: usize = 64;
+
+/// Where right passwords are told.
+pub struct Listener(SyncSender<Known>);
+
+impl Listener {
+    pub fn new() -> (Listener, Receiver<Known>) {
+        let (sender, receiver) = sync_channel(WAITING);
+        (Listener(sender), receiver)
+    }
+
+    /// Listens to who comes by what is in force.
+    pub fn listen_to(&self, applied: &Applied) {
+        let sender = self.0.clone();
+        applied.upgrade_passwords_by(Box::new(move |id, kept, password| drop(sender.try_send((id, kept, password)))));
+    }
+}
+
+/// Keeps passwords anew from now on, until the gate is gone.
+pub fn start(gate: &Arc<Gate>, known: Receiver<Known>) -> io::Result<()> {
+    let gate = Arc::downgrade(gate);
+    thread::Builder::new().name("passwords".to_owned()).spawn(move || {
+        for (id, kept, password) in known {
+            let Some(gate) = Weak::upgrade(&gate) else { return };
+            if let Err(Failed(text)) = keep(gate, id, &kept, password) {
+                tracing::warn!("the password of basicauth_credential {id} stays as Kong keeps it: {text}");
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn keep(gate: Arc<Gate>, id: Uuid, kept: &str, password: String) -> Result<(), Failed> {
+    let Some(kind) = entity::kind("basicauth_credentials") else { return Ok(()) };
+    Handle(gate).change("portcullis", |writes| {
+        let Some(mut row) = writes.by_id(kind, id, 0)? else { return Ok(()) };
+        if row.json.get("password").and_then(Value::as_str) != Some(kept) {
+            return Ok(());
+        }
+        row.json.insert("password".to_owned(), Value::from(password));
+        hash_secrets(kind, &mut row.json, Hashing::Argon2)?;
+        Ok(writes.put(kind, &row)?)
+    })
+}
+
+struct Failed(String);
+
+impl From<Unavailable> for Failed {
+    fn from(error: Unavailable) -> Failed {
+        Failed(error.to_string())
+    }
+}
+
+impl From<Refused> for Failed {
+    fn from(error: Refused) -> Failed {
+        Failed(error.to_string())
+    }
+}
+
+impl From<Violations> for Failed {
+    fn from(found: Violations) -> Failed {
+        Failed(found.message())
+    }
+}
+
+impl From<Invalid> for Failed {
+    fn from(invalid: Invalid) -> Failed {
+        Failed(crate::kept::in_words(&invalid).join("; "))
+    }
+}
