@@ -49,6 +49,8 @@ mod passwords;
 mod proxying;
 #[path = "all/rate_limits.rs"]
 mod rate_limits;
+#[path = "all/revocation.rs"]
+mod revocation;
 #[path = "all/start.rs"]
 mod start;
 #[path = "all/strict_http1.rs"]

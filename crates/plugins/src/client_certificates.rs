@@ -176,7 +176,7 @@ impl Judge {
             };
             exchange.authenticated_groups = Some(group.into_iter().collect());
         }
-        Ok(Identity { consumer, credential: Some(Credential { identifier }) })
+        Ok(Identity { consumer, credential: Some(Credential::elsewhere(identifier)) })
     }
 
     async fn verdict(&self, fetcher: &Arc<Fetcher>, shown: &ClientCertificate) -> Result<Arc<Verdict>, Refusal> {

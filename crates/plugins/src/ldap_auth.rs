@@ -71,6 +71,6 @@ impl Authenticator for LdapAuth {
 
     async fn authenticate(&self, exchange: &mut Exchange) -> Result<Identity, Refusal> {
         let found = self.door.prove(exchange).await?;
-        Ok(Identity { consumer: None, credential: Some(Credential { identifier: header_value(&found.name) }) })
+        Ok(Identity { consumer: None, credential: Some(Credential::elsewhere(header_value(&found.name))) })
     }
 }

@@ -118,6 +118,6 @@ impl Authenticator for LdapAuthAdvanced {
             return Err(forbidden());
         }
         exchange.authenticated_groups = self.tells_groups.then(|| groups.clone());
-        Ok(Identity { consumer, credential: Some(Credential { identifier: header_value(&found.name) }) })
+        Ok(Identity { consumer, credential: Some(Credential::elsewhere(header_value(&found.name))) })
     }
 }

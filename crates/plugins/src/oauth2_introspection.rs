@@ -281,7 +281,7 @@ impl Authenticator for Introspection {
         if let Some(jwt) = &told.jwt {
             exchange.request.headers.insert(AUTHORIZATION, header_value(&format!("Bearer {jwt}")));
         }
-        Ok(Identity { consumer, credential: Some(Credential { identifier: header_value(identifier) }) })
+        Ok(Identity { consumer, credential: Some(Credential::elsewhere(header_value(identifier))) })
     }
 }
 

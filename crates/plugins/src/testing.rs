@@ -52,8 +52,7 @@ pub async fn outcome(consumer: Option<&str>, plugin: &str, mut config: Value, re
     let mut exchange = exchange(request);
     if let Some(consumer) = consumer {
         let consumer = exchange.registry().consumer(consumer);
-        exchange.identity =
-            Some(Identity { consumer, credential: Some(Credential { identifier: header_value("test") }) });
+        exchange.identity = Some(Identity { consumer, credential: Some(Credential::elsewhere(header_value("test"))) });
     }
     let verdict = plugin.on_request(&mut exchange).await;
     match verdict {

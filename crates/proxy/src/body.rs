@@ -46,6 +46,8 @@ pub enum BodyError {
     CallerStalled,
     #[error("the body is larger than client_max_body_size")]
     TooLarge,
+    #[error("the caller's credential was taken away")]
+    Revoked,
     #[error("a part of the body is lost")]
     Lost,
 }

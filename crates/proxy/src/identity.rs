@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use jose::{Jwt, Object};
 use std::borrow::Cow;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// What authentication proved.
 #[derive(Clone)]
@@ -44,6 +45,15 @@ impl Claims {
 pub struct Credential {
     /// What services see in `X-Credential-Identifier`.
     pub identifier: HeaderValue,
+    /// The entity, where there is one that can be taken away.
+    pub id: Option<Uuid>,
+}
+
+impl Credential {
+    /// One that somebody else keeps: an issuer of tokens, a directory.
+    pub fn elsewhere(identifier: HeaderValue) -> Credential {
+        Credential { identifier, id: None }
+    }
 }
 
 pub const CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumer-id");

@@ -15,9 +15,11 @@ use model::invalid::Place;
 use model::{Configuration, EntityKind, entity};
 use papaya::HashMap;
 use schema::{Secret, Violations};
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 mod change;
@@ -190,15 +192,23 @@ impl Registry {
         self.consumers.pin().get(&id).cloned()
     }
 
-    fn identity(&self, consumer: Uuid, identifier: HeaderValue) -> Option<Identity> {
-        Some(Identity { consumer: Some(self.owner(consumer)?), credential: Some(Credential { identifier }) })
+    fn identity(&self, consumer: Uuid, id: Uuid, identifier: HeaderValue) -> Option<Identity> {
+        let credential = Some(Credential { identifier, id: Some(id) });
+        Some(Identity { consumer: Some(self.owner(consumer)?), credential })
+    }
+
+    /// The consumer of an identity as it is now; nothing if it, or the credential, has been taken away.
+    fn renewed(&self, consumer: Uuid, credential: Option<Uuid>) -> Option<Arc<Consumer>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_there = credential.is_none_or(|id| held.contains_key(&id));
+        self.consumers.pin().get(&consumer).filter(|_| is_there).cloned()
     }
 
     /// Whose API key it is, if it has not expired. `now` is in seconds since 1970.
     pub fn api_key(&self, key: &str, now: u64) -> Option<Identity> {
         let found = *self.keys.pin().get(&jose::digest::sha256(key.as_bytes()))?;
         match found.expires_at.is_none_or(|expires_at| now < expires_at) {
-            true => self.identity(found.consumer, header_value(&found.id.to_string())),
+            true => self.identity(found.consumer, found.id, header_value(&found.id.to_string())),
             false => None,
         }
     }
@@ -209,21 +219,21 @@ impl Registry {
         let Some(named) = self.certificates.pin().get(name).cloned() else { return Named::Nowhere };
         let own = named.iter().find(|credential| credential.authority == Some(authority));
         let own = own.or_else(|| named.iter().find(|credential| credential.authority.is_none()));
-        let own = own.and_then(|own| self.identity(own.consumer, header_value(&own.id.to_string())));
+        let own = own.and_then(|own| self.identity(own.consumer, own.id, header_value(&own.id.to_string())));
         own.map_or(Named::Elsewhere, Named::By)
     }
 
     /// The credential whose `key` is this value of the key claim, and whose it is.
     pub fn jwt(&self, key: &str) -> Option<(Arc<JwtCredential>, Identity)> {
         let found = self.jwts.pin().get(key).cloned()?;
-        let identity = self.identity(found.consumer, found.identifier.clone())?;
+        let identity = self.identity(found.consumer, found.id, found.identifier.clone())?;
         Some((found, identity))
     }
 
     /// The credential that signs under this user name, and whose it is.
     pub fn hmac(&self, username: &str) -> Option<(Arc<HmacCredential>, Identity)> {
         let found = self.hmac.pin().get(username).cloned()?;
-        let identity = self.identity(found.consumer, found.identifier.clone())?;
+        let identity = self.identity(found.consumer, found.id, found.identifier.clone())?;
         Some((found, identity))
     }
 
@@ -236,7 +246,9 @@ impl Registry {
     pub async fn basic(&self, username: &str, password: &str) -> Result<Option<Identity>, Busy> {
         let found = self.basic.pin().get(username).cloned();
         let is_right = self.passwords.verify(found.as_deref(), password).await?;
-        Ok(found.filter(|_| is_right).and_then(|found| self.identity(found.consumer, found.identifier.clone())))
+        Ok(found
+            .filter(|_| is_right)
+            .and_then(|found| self.identity(found.consumer, found.id, found.identifier.clone())))
     }
 
     /// Says who hears of passwords that are kept in Kong's form, when they are known.
@@ -249,6 +261,53 @@ impl Consumer {
     /// Whether it is not as it was any more. Whoever has remembered it must look it up again.
     pub fn is_revoked(&self) -> bool {
         self.revoked.is_set()
+    }
+}
+
+/// Who an exchange that lasts belongs to: it ends with the credential that it began with.
+pub struct Lasting {
+    registry: Arc<Registry>,
+    consumer: RefCell<Arc<Consumer>>,
+    credential: Option<Uuid>,
+    /// Since when it is known to be over.
+    over: Cell<Option<Instant>>,
+}
+
+impl Lasting {
+    /// Nothing where nobody can be taken away.
+    pub fn of(identity: Option<&Identity>, registry: &Arc<Registry>) -> Option<Lasting> {
+        let identity = identity?;
+        let consumer = RefCell::new(identity.consumer.clone()?);
+        let credential = identity.credential.as_ref().and_then(|credential| credential.id);
+        Some(Lasting { registry: registry.clone(), consumer, credential, over: Cell::new(None) })
+    }
+
+    /// Whether that has been known for so long.
+    pub fn is_over_for(&self, time: Duration) -> bool {
+        match self.over.get() {
+            Some(since) => since.elapsed() >= time,
+            None => {
+                if self.is_over() {
+                    self.over.set(Some(Instant::now()));
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether the consumer or the credential has been taken away since.
+    pub fn is_over(&self) -> bool {
+        let mut consumer = self.consumer.borrow_mut();
+        if !consumer.is_revoked() {
+            return false;
+        }
+        match self.registry.renewed(consumer.id, self.credential) {
+            Some(fresh) => {
+                *consumer = fresh;
+                false
+            }
+            None => true,
+        }
     }
 }
 

@@ -194,7 +194,10 @@ impl Core {
                     if let Some(choice) = &choice {
                         choice.target.observe(asked.elapsed());
                     }
-                    let response = response.map(|body| Body::Upstream(Box::new(body.occupying(occupied))));
+                    let response = response.map(|body| {
+                        let body = body.occupying(occupied);
+                        Body::Upstream(Box::new(body.lasting(exchange.identity.as_ref(), &exchange.plan.registry)))
+                    });
                     return Reply::proxied(response, exchange, asked, choice);
                 }
                 Err(failed) => match failed.unsent {

@@ -1,5 +1,6 @@
 //! Connections that go on as something else (RFC 9110 section 7.8): bytes in both directions.
 
+use crate::registry::Lasting;
 use net::wire::Wire;
 use std::cell::Cell;
 use std::io;
@@ -10,15 +11,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{Instant, sleep_until};
 
 /// Joins caller and service until both are done, or neither has said anything for `idle`: the service's
-/// `read_timeout`, as in Kong.
-pub async fn join(caller: Wire, service: Wire, idle: Duration) {
+/// `read_timeout`, as in Kong. What either says after the caller's credential was taken away is not passed on.
+pub async fn join(caller: Wire, service: Wire, idle: Duration, lasting: Option<Lasting>) {
+    let lasting = lasting.as_ref();
     let heard = Cell::new(Instant::now());
     let silence = async {
         while heard.get() + idle > Instant::now() {
             sleep_until(heard.get() + idle).await;
         }
     };
-    let (mut caller, mut service) = (End { wire: caller, heard: &heard }, End { wire: service, heard: &heard });
+    let (mut caller, mut service) =
+        (End { wire: caller, heard: &heard, lasting }, End { wire: service, heard: &heard, lasting });
     tokio::select! {
         // How a tunnel ends is the business of its two ends.
         _ = copy_bidirectional(&mut caller, &mut service) => {}
@@ -30,12 +33,16 @@ pub async fn join(caller: Wire, service: Wire, idle: Duration) {
 struct End<'a> {
     wire: Wire,
     heard: &'a Cell<Instant>,
+    lasting: Option<&'a Lasting>,
 }
 
 impl AsyncRead for End<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = ready!(Pin::new(&mut self.wire).poll_read(cx, buf));
         self.heard.set(Instant::now());
+        if self.lasting.is_some_and(Lasting::is_over) {
+            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+        }
         Poll::Ready(read)
     }
 }

@@ -7,7 +7,9 @@ use crate::balancer::Occupied;
 use crate::body::{Body, BodyError};
 use crate::conduct::Keepalive;
 use crate::destination::{ByDestination, Destination};
+use crate::identity::Identity;
 use crate::message::Message;
+use crate::registry::{Lasting, Registry};
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -294,10 +296,16 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
+/// How long an answer may still go on when the credential that it was asked for with has been taken away: an ordinary one is
+/// not broken off in the middle.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// What a service sends. At its end the connection is free for the next request.
 pub struct UpstreamBody {
     from: From,
     occupied: Option<Occupied>,
+    /// For whom; nothing where nobody was proven.
+    lasting: Option<Lasting>,
 }
 
 #[allow(clippy::large_enum_variant, reason = "it lives in a box")]
@@ -310,7 +318,7 @@ enum From {
 
 impl UpstreamBody {
     fn new(from: From) -> UpstreamBody {
-        let mut body = UpstreamBody { from, occupied: None };
+        let mut body = UpstreamBody { from, occupied: None, lasting: None };
         body.free_at_end();
         body
     }
@@ -321,10 +329,21 @@ impl UpstreamBody {
         self
     }
 
-    /// The connection, which goes on as something else (101), and how long it may be silent.
-    pub fn into_tunnel(self) -> Option<(Wire, Duration)> {
+    /// It ends with the credential that it was asked for with.
+    pub fn lasting(mut self, identity: Option<&Identity>, registry: &Arc<Registry>) -> UpstreamBody {
+        if !self.is_end_stream() || matches!(&self.from, From::Http1(body, _) if body.switched) {
+            self.lasting = Lasting::of(identity, registry);
+        }
+        self
+    }
+
+    /// The connection, which goes on as something else (101), how long it may be silent, and for whom it is.
+    pub fn into_tunnel(self) -> Option<(Wire, Duration, Option<Lasting>)> {
         match self.from {
-            From::Http1(body, _) => Some(body.into_tunnel()),
+            From::Http1(body, _) => {
+                let (wire, idle) = body.into_tunnel();
+                Some((wire, idle, self.lasting))
+            }
             From::Http2(_) | From::Ended => None,
         }
     }
@@ -347,7 +366,9 @@ impl http_body::Body for UpstreamBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let is_over = self.lasting.as_ref().is_some_and(|lasting| lasting.is_over_for(GRACE));
         let polled = match &mut self.from {
+            From::Http1(..) | From::Http2(_) if is_over => Poll::Ready(Some(Err(BodyError::Revoked))),
             From::Http1(body, _) => body.poll_frame(cx),
             From::Http2(body) => body.poll_frame(cx),
             From::Ended => Poll::Ready(None),

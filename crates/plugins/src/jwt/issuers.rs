@@ -153,7 +153,7 @@ impl Issuers {
             Some(claim) => Some(issuer.consumer(exchange.registry(), claims.get(claim)).ok_or_else(claims::forbidden)?),
         };
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or(name);
-        let identity = Identity { consumer, credential: Some(Credential { identifier: header_value(subject) }) };
+        let identity = Identity { consumer, credential: Some(Credential::elsewhere(header_value(subject))) };
         let told = Told {
             issuer: name.to_owned(),
             keys,

@@ -148,16 +148,35 @@ impl Registry {
     fn release(&self, id: Uuid, entry: &Entry) {
         match entry {
             Entry::ApiKey(hash) => {
-                let _ = self.keys.pin().remove_if(hash, |_, key| key.id == id);
+                let keys = self.keys.pin();
+                let gone = keys.remove_if(hash, |_, key| key.id == id).ok().flatten();
+                self.look_again(gone.map(|(_, own)| own.consumer));
             }
             Entry::Jwt(name) => {
                 if let Ok(Some((_, old))) = self.jwts.pin().remove_if(name, |_, own| own.id == id) {
                     old.revoked.set();
+                    self.look_again(Some(old.consumer));
                 }
             }
-            Entry::Basic(name) => drop(self.basic.pin().remove_if(name, |_, own| own.id == id)),
-            Entry::Hmac(name) => drop(self.hmac.pin().remove_if(name, |_, own| own.id == id)),
-            Entry::Certificate(name) => self.change_certificates(name, id, None),
+            Entry::Basic(name) => {
+                let names = self.basic.pin();
+                let gone = names.remove_if(name, |_, own| own.id == id).ok().flatten();
+                self.look_again(gone.map(|(_, own)| own.consumer));
+            }
+            Entry::Hmac(name) => {
+                let names = self.hmac.pin();
+                let gone = names.remove_if(name, |_, own| own.id == id).ok().flatten();
+                self.look_again(gone.map(|(_, own)| own.consumer));
+            }
+            Entry::Certificate(name) => {
+                let owner = self
+                    .certificates
+                    .pin()
+                    .get(name)
+                    .and_then(|all| Some(all.iter().find(|own| own.id == id)?.consumer));
+                self.change_certificates(name, id, None);
+                self.look_again(owner);
+            }
             Entry::Acl { consumer, group } => {
                 self.change_consumer(*consumer, |own| own.groups.retain(|name| **name != **group));
             }
@@ -200,6 +219,13 @@ impl Registry {
             }
         }
         old.revoked.set();
+    }
+
+    /// What goes on for a consumer is looked at again: a credential has gone.
+    fn look_again(&self, consumer: Option<Uuid>) {
+        if let Some(id) = consumer {
+            self.change_consumer(id, |_| ());
+        }
     }
 
     /// Another consumer takes the place of the old one, which whoever has remembered it must not use any more.
