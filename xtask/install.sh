@@ -78,8 +78,9 @@ need_idp() {
 need_python() {
     target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
     python="$target/venv/bin/python"
-    "$python" -c 'import yaml, cryptography, h2, grpc, http_message_signatures' 2>/dev/null && return
-    say "installing PyYAML, cryptography, h2, grpcio and http-message-signatures into $target/venv"
+    "$python" -c 'import yaml, cryptography, h2, grpc, http_message_signatures, kong, schemathesis' 2>/dev/null && return
+    say "installing PyYAML, cryptography, h2, grpcio, http-message-signatures, aio-kong and schemathesis into $target/venv"
     python3 -m venv --clear "$target/venv"
-    "$python" -m pip install --quiet --disable-pip-version-check PyYAML cryptography h2 grpcio http-message-signatures
+    "$python" -m pip install --quiet --disable-pip-version-check PyYAML cryptography h2 grpcio \
+        http-message-signatures aio-kong schemathesis
 }

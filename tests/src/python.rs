@@ -13,13 +13,13 @@ pub fn python() -> PathBuf {
         None if made.exists() => made,
         None => PathBuf::from("python3"),
     };
-    let finished =
-        run(Command::new(&program).args(["-c", "import yaml, cryptography, h2, grpc, http_message_signatures"]));
+    let finished = run(Command::new(&program)
+        .args(["-c", "import yaml, cryptography, h2, grpc, http_message_signatures, kong, schemathesis"]));
     assert_eq!(
         finished.code,
         Some(0),
-        "{} lacks PyYAML, cryptography, h2, grpcio or http-message-signatures. ./test installs all, and so does:\n\
-         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography h2 grpcio http-message-signatures\n{}",
+        "{} lacks PyYAML, cryptography, h2, grpcio, http-message-signatures, aio-kong or schemathesis. ./test installs all:\n\
+         python3 -m venv target/venv && target/venv/bin/pip install PyYAML cryptography h2 grpcio http-message-signatures aio-kong schemathesis\n{}",
         program.display(),
         finished.stderr
     );

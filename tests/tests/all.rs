@@ -61,5 +61,7 @@ mod strict_http2;
 mod sync;
 #[path = "all/tls.rs"]
 mod tls;
+#[path = "all/tools.rs"]
+mod tools;
 #[path = "all/without_loss.rs"]
 mod without_loss;

@@ -9,8 +9,8 @@ use crate::reply::{self, Response};
 use crate::resource::{Nested, Resource};
 use crate::{Gate, Token};
 use crate::{
-    audit, configuration, endpoint, entity_list, entity_read, entity_write, explain, health, information, schemas,
-    shown, sync, tags,
+    audit, configuration, endpoint, entity_list, entity_read, entity_write, explain, health, information, openapi,
+    schemas, shown, sync, tags,
 };
 use bytes::Bytes;
 use http::header::IF_MATCH;
@@ -127,6 +127,7 @@ impl<G: Gate> Admin<G> {
             Resource::Declarative if method == Method::PUT => sync::import(&self.gate, call),
             Resource::Declarative => sync::export(call),
             Resource::Audit => audit::list(call),
+            Resource::Description => Ok(openapi::describe(call, &self.gate.facts())),
             Resource::Explain => explain::explain(&self.gate, call),
             Resource::Tags => tags::list(call, None),
             Resource::Tag => tags::list(call, Some(parameter(0))),

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 /// A path with parameters: `/services/{services}/routes`.
 pub(crate) struct Endpoint {
     pub(crate) path: String,
-    resource: Resource,
+    pub(crate) resource: Resource,
 }
 
 /// Where two fit, the earlier is meant.
@@ -19,6 +19,7 @@ pub(crate) static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         ("/status", Resource::Status),
         ("/endpoints", Resource::Endpoints),
         ("/config", Resource::Configuration),
+        ("/openapi.json", Resource::Description),
         ("/audit", Resource::Audit),
         ("/declarative", Resource::Declarative),
         ("/debug/explain", Resource::Explain),
@@ -153,7 +154,7 @@ mod tests {
         let oracle: schema::Value = serde_json::from_str(&fs::read_to_string(oracle).unwrap()).unwrap();
         let kongs: Vec<&str> = oracle["data"].as_array().unwrap().iter().filter_map(|path| path.as_str()).collect();
         let ours = |path: &&str| {
-            ["/audit", "/debug/explain", "/declarative"].contains(path)
+            ["/audit", "/debug/explain", "/declarative", "/openapi.json"].contains(path)
                 || path.ends_with("/consumer_group")
                 || KINDS.iter().filter(|kind| !kind.in_kong).any(|kind| {
                     [kind.collection, kind.nested].iter().any(|segment| path.split('/').any(|own| own == *segment))

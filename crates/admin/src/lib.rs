@@ -27,6 +27,7 @@ mod health;
 mod information;
 mod locate;
 mod multipart;
+mod openapi;
 mod page;
 mod patch;
 mod query;

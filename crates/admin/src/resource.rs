@@ -12,6 +12,8 @@ pub(crate) enum Resource {
     Configuration,
     /// `/audit`
     Audit,
+    /// `/openapi.json`
+    Description,
     /// `/declarative`
     Declarative,
     EnabledPlugins,
@@ -59,6 +61,16 @@ pub(crate) struct Nested {
 }
 
 impl Resource {
+    /// The kind of entity that it shows.
+    pub(crate) fn kind(self) -> Option<&'static EntityKind> {
+        match self {
+            Resource::Collection(kind) | Resource::Entity(kind) | Resource::Validate(kind) => Some(kind),
+            Resource::Children(nested) | Resource::Child(nested) => Some(nested.child),
+            Resource::Parent(nested) => Some(nested.parent),
+            _ => None,
+        }
+    }
+
     /// Whether a request of this method changes entities.
     pub(crate) fn is_changed_by(self, method: &Method) -> bool {
         let entities = matches!(
@@ -78,6 +90,7 @@ impl Resource {
         match self {
             Resource::Information
             | Resource::Audit
+            | Resource::Description
             | Resource::Health
             | Resource::AllTargets
             | Resource::Elsewhere(_)

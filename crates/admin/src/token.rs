@@ -1,7 +1,10 @@
 //! The token that every request must show.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use std::borrow::Cow;
 use std::fmt;
 use std::hint::black_box;
 
@@ -20,14 +23,16 @@ impl Token {
 
     /// Whether one of the headers that may carry the token does.
     pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
-        Token::given(headers).any(|given| self.equals(given))
+        Token::given(headers).any(|given| self.equals(&given))
     }
 
     /// What the headers that may carry a token carry.
-    pub(crate) fn given(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-        let own = headers.get_all(HEADER).iter().map(|value| value.as_bytes());
-        let bearer = headers.get_all(AUTHORIZATION).iter().filter_map(|value| bearer(value.as_bytes()));
-        own.chain(bearer)
+    pub(crate) fn given(headers: &HeaderMap) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        let own = headers.get_all(HEADER).iter().map(|value| Cow::Borrowed(value.as_bytes()));
+        let authorization = headers.get_all(AUTHORIZATION).iter().map(|value| value.as_bytes());
+        own.chain(
+            authorization.filter_map(|value| bearer(value).map(Cow::Borrowed).or_else(|| basic(value).map(Cow::Owned))),
+        )
     }
 
     /// Takes a time that depends on the length of what was given, and on nothing of the token.
@@ -44,6 +49,15 @@ impl Token {
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| rest.trim_ascii())
+}
+
+/// The password of the scheme `Basic` (RFC 7617), whoever it is said to be of: tools that know no header of their own take
+/// it in their URL, `http://any:TOKEN@localhost:8001`.
+fn basic(value: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, rest) = value.split_at_checked("Basic ".len())?;
+    let decoded = STANDARD.decode(rest.trim_ascii()).ok().filter(|_| scheme.eq_ignore_ascii_case(b"Basic "))?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    decoded.get(colon + 1..).map(<[u8]>::to_vec)
 }
 
 impl fmt::Debug for Token {
@@ -69,6 +83,10 @@ mod tests {
         check("authorization", "Bearer s3cret", true);
         check("authorization", "bEARER  s3cret ", true);
         check("authorization", "s3cret", false);
+        // any:s3cret, s3cret:any, s3cret
+        check("authorization", "Basic YW55OnMzY3JldA==", true);
+        check("authorization", "Basic czNjcmV0OmFueQ==", false);
+        check("authorization", "Basic czNjcmV0", false);
         check("authorization", "Basic s3cret", false);
         check("authorization", "Bearer", false);
         for wrong in ["", "s", "s3cre", "s3cret ", "s3crets3cret", "S3cret", "s3cres"] {

@@ -32,6 +32,7 @@
 mod catalog;
 mod check;
 mod condition;
+mod json_schema;
 mod kong;
 mod page;
 mod read;

@@ -131,7 +131,8 @@ settings! {
 
         /// The token that every request to the Admin API must carry. Secret.
         ///
-        /// It is sent as `Kong-Admin-Token: TOKEN` or `Authorization: Bearer TOKEN`. Without this
+        /// It is sent as `Kong-Admin-Token: TOKEN`, `Authorization: Bearer TOKEN`, or as the password of any user
+        /// (`http://any:TOKEN@localhost:8001`), for tools that know no token. Without this
         /// setting the gate makes a random one at its first start and keeps it in the file
         /// `admin_token` of the data directory. Printable ASCII without spaces; fewer than 16
         /// characters are accepted with a warning.
