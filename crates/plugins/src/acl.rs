@@ -57,7 +57,7 @@ impl Plugin for Acl {
             authenticated.is_some() && (!proven || consumer.is_none() || self.config.always_use_authenticated_groups);
         let (header, groups) = match (&consumer, authenticated) {
             (_, Some(groups)) if use_authenticated => (AUTHENTICATED_GROUPS, groups),
-            (Some(consumer), _) => (CONSUMER_GROUPS, consumer.groups.as_slice()),
+            (Some(consumer), _) => (CONSUMER_GROUPS, &*consumer.groups),
             (None, _) => return Ok(ControlFlow::Break(refuse(StatusCode::UNAUTHORIZED, "Unauthorized"))),
         };
         let counted = consumer.as_ref().filter(|_| self.config.include_consumer_groups == Some(true));
@@ -80,7 +80,7 @@ impl Plugin for Acl {
         }
         if !self.config.hide_groups_header {
             let value = match &consumer {
-                Some(consumer) if header == CONSUMER_GROUPS => consumer.groups_header.clone(),
+                Some(consumer) if header == CONSUMER_GROUPS => consumer.headers().groups.clone(),
                 _ => list_value(groups),
             };
             exchange.request.headers.insert(header, value);

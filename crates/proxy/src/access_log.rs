@@ -274,7 +274,7 @@ impl Entry {
         let route = exchange.route.as_deref();
         let service = route.and_then(|route| route.service.as_deref());
         let consumer = exchange.identity.as_ref().and_then(|identity| identity.consumer.as_deref());
-        let name = |name: &Option<String>, id: uuid::Uuid| name.clone().unwrap_or_else(|| id.to_string());
+        let name = |name: Option<&str>, id: uuid::Uuid| name.map_or_else(|| id.to_string(), str::to_owned);
         let headers = &exchange.request.headers;
         let facts = Facts {
             started: exchange.started,
@@ -289,9 +289,9 @@ impl Entry {
             referrer: text(headers, REFERER).map(|url| url.split(['?', '#']).next().unwrap_or_default().to_owned()),
             scheme: if exchange.caller.secure { "https" } else { "http" },
             request_id: exchange.id.as_str().to_owned(),
-            route: route.map(|route| name(&route.name, route.id)),
-            service: service.map(|service| name(&service.name, service.id)),
-            consumer: consumer.map(|consumer| name(&consumer.username, consumer.id)),
+            route: route.map(|route| name(route.name.as_deref(), route.id)),
+            service: service.map(|service| name(service.name.as_deref(), service.id)),
+            consumer: consumer.map(|consumer| name(consumer.username.as_deref(), consumer.id)),
         };
         Entry { exchange: facts, status, upstream_ms }
     }

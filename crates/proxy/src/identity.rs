@@ -171,9 +171,9 @@ impl Identity {
                 headers.insert(name, value.clone());
             }
         };
-        set(CONSUMER_ID, consumer.map(|consumer| &consumer.id_header));
-        set(CONSUMER_CUSTOM_ID, consumer.and_then(|consumer| consumer.custom_id_header.as_ref()));
-        set(CONSUMER_USERNAME, consumer.and_then(|consumer| consumer.username_header.as_ref()));
+        set(CONSUMER_ID, consumer.map(|consumer| &consumer.headers().id));
+        set(CONSUMER_CUSTOM_ID, consumer.and_then(|consumer| consumer.headers().custom_id.as_ref()));
+        set(CONSUMER_USERNAME, consumer.and_then(|consumer| consumer.headers().username.as_ref()));
         set(CREDENTIAL_IDENTIFIER, self.credential.as_ref().map(|credential| &credential.identifier));
         let anonymous = HeaderValue::from_static("true");
         set(ANONYMOUS_CONSUMER, self.credential.is_none().then_some(&anonymous));

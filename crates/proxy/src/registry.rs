@@ -18,7 +18,7 @@ use schema::{Secret, Violations};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -34,7 +34,7 @@ pub struct Registry {
     consumers: HashMap<Uuid, Arc<Consumer>>,
     usernames: HashMap<Box<str>, Uuid>,
     custom_ids: HashMap<Box<str>, Uuid>,
-    keys: HashMap<[u8; 32], ApiKey>,
+    keys: HashMap<KeyName, ApiKey>,
     jwts: HashMap<Box<str>, Arc<JwtCredential>>,
     basic: HashMap<Box<str>, Arc<BasicCredential>>,
     passwords: Passwords,
@@ -46,22 +46,28 @@ pub struct Registry {
     held: Mutex<change::Held>,
 }
 
-/// A consumer, with its headers made once.
+/// A consumer. There may be millions of them, and few of them call: what services are told is made when one does.
 #[derive(Clone)]
 pub struct Consumer {
     pub id: Uuid,
-    pub username: Option<String>,
-    pub custom_id: Option<String>,
+    pub username: Option<Box<str>>,
+    pub custom_id: Option<Box<str>>,
     /// The ACL groups it is a member of.
-    pub groups: Vec<String>,
+    pub groups: Box<[String]>,
     /// The groups that plugins can be put on, in the order of their names.
-    pub consumer_groups: Vec<ConsumerGroup>,
-    pub id_header: HeaderValue,
-    pub username_header: Option<HeaderValue>,
-    pub custom_id_header: Option<HeaderValue>,
-    /// The groups as services see them: `g1, g2`.
-    pub groups_header: HeaderValue,
+    pub consumer_groups: Box<[ConsumerGroup]>,
+    headers: OnceLock<Box<ConsumerHeaders>>,
     revoked: Revoked,
+}
+
+/// A consumer as services see it.
+#[derive(Clone)]
+pub struct ConsumerHeaders {
+    pub id: HeaderValue,
+    pub username: Option<HeaderValue>,
+    pub custom_id: Option<HeaderValue>,
+    /// `g1, g2`
+    pub groups: HeaderValue,
 }
 
 /// Whether something that is remembered elsewhere has been changed or removed since.
@@ -73,6 +79,15 @@ struct Revoked(AtomicBool);
 pub struct ConsumerGroup {
     pub name: String,
     pub id: Uuid,
+}
+
+/// What an API key is known by: the first half of its SHA-256, which nobody finds another key for.
+type KeyName = [u8; 16];
+
+fn key_name(key: &str) -> KeyName {
+    let mut name = [0; 16];
+    name.iter_mut().zip(jose::digest::sha256(key.as_bytes())).for_each(|(own, byte)| *own = byte);
+    name
 }
 
 /// An API key; the key itself is not kept.
@@ -206,7 +221,7 @@ impl Registry {
 
     /// Whose API key it is, if it has not expired. `now` is in seconds since 1970.
     pub fn api_key(&self, key: &str, now: u64) -> Option<Identity> {
-        let found = *self.keys.pin().get(&jose::digest::sha256(key.as_bytes()))?;
+        let found = *self.keys.pin().get(&key_name(key))?;
         match found.expires_at.is_none_or(|expires_at| now < expires_at) {
             true => self.identity(found.consumer, found.id, header_value(&found.id.to_string())),
             false => None,
@@ -258,6 +273,17 @@ impl Registry {
 }
 
 impl Consumer {
+    pub fn headers(&self) -> &ConsumerHeaders {
+        self.headers.get_or_init(|| {
+            Box::new(ConsumerHeaders {
+                id: header_value(&self.id.to_string()),
+                username: self.username.as_deref().map(header_value),
+                custom_id: self.custom_id.as_deref().map(header_value),
+                groups: header_value(&self.groups.join(", ")),
+            })
+        })
+    }
+
     /// Whether it is not as it was any more. Whoever has remembered it must look it up again.
     pub fn is_revoked(&self) -> bool {
         self.revoked.is_set()

@@ -1,8 +1,8 @@
 //! Rows put into the registry, and taken out of it.
 
 use super::{
-    ApiKey, BasicCredential, CertificateCredential, Consumer, ConsumerGroup, HmacCredential, JwtCredential, Registry,
-    Revoked,
+    ApiKey, BasicCredential, CertificateCredential, Consumer, ConsumerGroup, HmacCredential, JwtCredential, KeyName,
+    Registry, Revoked, key_name,
 };
 use crate::identity::header_value;
 use model::consumer;
@@ -12,7 +12,7 @@ use model::vault::Vaults;
 use model::{EntityKind, Row};
 use schema::{Schema, Violations};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use uuid::Uuid;
 
 /// By the identity of a row, what it has brought in.
@@ -20,7 +20,7 @@ pub(super) type Held = HashMap<Uuid, Entry>;
 
 #[derive(PartialEq)]
 pub(super) enum Entry {
-    ApiKey([u8; 32]),
+    ApiKey(KeyName),
     Jwt(Box<str>),
     Basic(Box<str>),
     Hmac(Box<str>),
@@ -53,7 +53,7 @@ impl Registry {
             }
             "keyauth_credentials" => {
                 let own: KeyAuth = read(kind, row, vaults)?;
-                let hash = jose::digest::sha256(own.key.as_ref().map_or("", |key| key.reveal()).as_bytes());
+                let hash = key_name(own.key.as_ref().map_or("", |key| key.reveal()));
                 let key = ApiKey { consumer: own.consumer.id, id: own.id, expires_at: row.expires_at };
                 // Two references may lead to one secret; whose request it is must not be left to chance.
                 if self.keys.pin().get(&hash).is_some_and(|other| other.id != own.id) {
@@ -105,11 +105,13 @@ impl Registry {
             self.release(row.id, &old);
         }
         match &entry {
-            Entry::Acl { consumer, group } => self.change_consumer(*consumer, |own| own.groups.push(group.to_string())),
+            Entry::Acl { consumer, group } => {
+                self.change_consumer(*consumer, |groups, _| groups.push(group.to_string()));
+            }
             Entry::Member { consumer, group } => {
                 let name = self.groups.pin().get(group).cloned();
                 let group = name.map(|name| ConsumerGroup { name: name.into(), id: *group });
-                self.change_consumer(*consumer, |own| own.consumer_groups.extend(group.clone()));
+                self.change_consumer(*consumer, |_, groups| groups.extend(group.clone()));
             }
             _ => {}
         }
@@ -122,8 +124,8 @@ impl Registry {
         let mut value = schema::Value::Object(row.json.clone());
         kind.record.resolve(&mut value, &|reference| vaults.resolve(reference))?;
         let key = value.get("key").and_then(schema::Value::as_str).filter(|_| kind.name == "keyauth_credentials");
-        let hash = key.map(|key| jose::digest::sha256(key.as_bytes()));
-        let is_other = |hash: &[u8; 32]| self.keys.pin().get(hash).is_some_and(|other| other.id != row.id);
+        let hash = key.map(key_name);
+        let is_other = |hash: &KeyName| self.keys.pin().get(hash).is_some_and(|other| other.id != row.id);
         match hash.is_some_and(|hash| is_other(&hash)) {
             true => Err(Violations::field("key", "the same key belongs to another credential")),
             false => Ok(()),
@@ -178,31 +180,33 @@ impl Registry {
                 self.look_again(owner);
             }
             Entry::Acl { consumer, group } => {
-                self.change_consumer(*consumer, |own| own.groups.retain(|name| **name != **group));
+                self.change_consumer(*consumer, |groups, _| groups.retain(|name| **name != **group));
             }
             Entry::Member { consumer, group } => {
-                self.change_consumer(*consumer, |own| own.consumer_groups.retain(|own| own.id != *group));
+                self.change_consumer(*consumer, |_, groups| groups.retain(|own| own.id != *group));
             }
         }
     }
 
     fn put_consumer(&self, row: consumer::Consumer) {
-        let (username, custom_id) = (row.username.clone(), row.custom_id.clone());
+        let (username, custom_id): (Option<Box<str>>, Option<Box<str>>) =
+            (row.username.map(Into::into), row.custom_id.map(Into::into));
         let (id, consumers) = (row.id, self.consumers.pin());
         let old = consumers.get(&id).cloned();
         let (groups, consumer_groups) =
             old.as_ref().map(|old| (old.groups.clone(), old.consumer_groups.clone())).unwrap_or_default();
-        consumers.insert(id, Arc::new(Consumer::new(row, groups, consumer_groups)));
+        let new = Consumer::new(id, username.clone(), custom_id.clone(), groups, consumer_groups);
+        consumers.insert(id, Arc::new(new));
         for (names, new, old) in [
             (&self.usernames, username, old.as_ref().and_then(|old| old.username.clone())),
             (&self.custom_ids, custom_id, old.as_ref().and_then(|old| old.custom_id.clone())),
         ] {
             let names = names.pin();
             if let Some(new) = &new {
-                names.insert(new.as_str().into(), id);
+                names.insert(new.clone(), id);
             }
             if let Some(old) = old.filter(|old| new.as_ref() != Some(old)) {
-                let _ = names.remove_if(old.as_str(), |_, own| *own == id);
+                let _ = names.remove_if(&*old, |_, own| *own == id);
             }
         }
         if let Some(old) = old {
@@ -215,7 +219,7 @@ impl Registry {
         let Some(old) = consumers.remove(&id) else { return };
         for (names, name) in [(&self.usernames, &old.username), (&self.custom_ids, &old.custom_id)] {
             if let Some(name) = name {
-                let _ = names.pin().remove_if(name.as_str(), |_, own| *own == id);
+                let _ = names.pin().remove_if(&**name, |_, own| *own == id);
             }
         }
         old.revoked.set();
@@ -224,22 +228,23 @@ impl Registry {
     /// What goes on for a consumer is looked at again: a credential has gone.
     fn look_again(&self, consumer: Option<Uuid>) {
         if let Some(id) = consumer {
-            self.change_consumer(id, |_| ());
+            self.change_consumer(id, |_, _| ());
         }
     }
 
-    /// Another consumer takes the place of the old one, which whoever has remembered it must not use any more.
-    fn change_consumer(&self, id: Uuid, change: impl Fn(&mut Consumer)) {
+    /// Another consumer takes the place of the old one, which whoever has remembered it must not use any more. What changes
+    /// is its groups: those of the `acl` plugin, and those that plugins are put on.
+    fn change_consumer(&self, id: Uuid, change: impl Fn(&mut Vec<String>, &mut Vec<ConsumerGroup>)) {
         let consumers = self.consumers.pin();
         let Some(old) = consumers.get(&id).cloned() else { return };
-        let mut new = Consumer::clone(&old);
-        change(&mut new);
-        new.groups.sort_unstable();
-        new.groups.dedup();
-        new.consumer_groups.sort();
-        new.consumer_groups.dedup();
-        new.groups_header = header_value(&new.groups.join(", "));
-        consumers.insert(id, Arc::new(new));
+        let (mut groups, mut consumer_groups) = (old.groups.to_vec(), old.consumer_groups.to_vec());
+        change(&mut groups, &mut consumer_groups);
+        groups.sort_unstable();
+        groups.dedup();
+        consumer_groups.sort();
+        consumer_groups.dedup();
+        let (username, custom_id) = (old.username.clone(), old.custom_id.clone());
+        consumers.insert(id, Arc::new(Consumer::new(id, username, custom_id, groups.into(), consumer_groups.into())));
         old.revoked.set();
     }
 
@@ -260,10 +265,9 @@ impl Registry {
         let is_member = |consumer: &Arc<Consumer>| consumer.consumer_groups.iter().any(|group| group.id == id);
         let members: Vec<Uuid> = consumers.iter().filter(|(_, own)| is_member(own)).map(|(id, _)| *id).collect();
         for member in members {
-            let own = |consumer: &mut Consumer| {
-                consumer.consumer_groups.iter_mut().filter(|group| group.id == id).for_each(&change);
-            };
-            self.change_consumer(member, own);
+            self.change_consumer(member, |_, groups| {
+                groups.iter_mut().filter(|group| group.id == id).for_each(&change)
+            });
         }
     }
 
@@ -279,19 +283,15 @@ impl Registry {
 }
 
 impl Consumer {
-    fn new(row: consumer::Consumer, groups: Vec<String>, consumer_groups: Vec<ConsumerGroup>) -> Consumer {
-        Consumer {
-            id: row.id,
-            id_header: header_value(&row.id.to_string()),
-            username_header: row.username.as_deref().map(header_value),
-            custom_id_header: row.custom_id.as_deref().map(header_value),
-            groups_header: header_value(&groups.join(", ")),
-            username: row.username,
-            custom_id: row.custom_id,
-            groups,
-            consumer_groups,
-            revoked: Revoked::default(),
-        }
+    fn new(
+        id: Uuid,
+        username: Option<Box<str>>,
+        custom_id: Option<Box<str>>,
+        groups: Box<[String]>,
+        consumer_groups: Box<[ConsumerGroup]>,
+    ) -> Consumer {
+        let (headers, revoked) = (OnceLock::new(), Revoked::default());
+        Consumer { id, username, custom_id, groups, consumer_groups, headers, revoked }
     }
 }
 
