@@ -41,13 +41,22 @@ impl Caller {
         Caller::of(known, now, |token| token.consumer.as_ref().is_some_and(|own| own.id == consumer))
     }
 
+    /// What all of them allow together: a consumer may have several.
     fn of(known: &Configuration, now: u64, is_it: impl Fn(&AdminToken) -> bool) -> Option<Caller> {
         let kind = entity::kind("admin_tokens")?;
         let read = |row: &Row| AdminToken::from_read(Value::Object(row.json.clone())).ok();
-        let token = known.rows(kind.name).iter().filter_map(read).find(is_it)?;
-        let is_over = token.expires_at.is_some_and(|end| u64::try_from(end).unwrap_or_default() <= now);
-        let allow = token.allow.iter().filter_map(|rule| rule.parse().ok()).collect();
-        (!is_over).then_some(Caller { name: token.name, allow: Some(allow) })
+        let is_good = |token: &AdminToken| {
+            token.expires_at.is_none_or(|end| u64::try_from(end).unwrap_or_default() > now) && is_it(token)
+        };
+        let tokens: Vec<AdminToken> = known.rows(kind.name).iter().filter_map(read).filter(is_good).collect();
+        let allow = tokens.iter().flat_map(|token| &token.allow).filter_map(|rule| rule.parse().ok()).collect();
+        Some(Caller { name: tokens.first()?.name.clone(), allow: Some(allow) })
+    }
+
+    /// Whether it may do this with whichever entity of a collection.
+    pub(crate) fn may_any(&self, method: &Method, collection: &str) -> bool {
+        // No entity has this name, so that only a rule for all of them covers it.
+        self.may(method, &[collection.to_owned(), "\0".to_owned()])
     }
 
     /// The rights are those of paths: another path to the same entity needs a rule of its own.

@@ -83,6 +83,13 @@ impl<G: Gate> Admin<G> {
         if request.method() == Method::OPTIONS {
             return Ok(reply::methods(allow));
         }
+        // A path that ends at another entity is a second way to that one.
+        if let Resource::Parent(nested) = resource
+            && !request.method().is_safe()
+            && !caller.may_any(request.method(), nested.parent.collection)
+        {
+            return Err(Error::NotAllowed(request.method().clone(), path.to_owned()));
+        }
         let method = match *request.method() {
             Method::HEAD => &Method::GET,
             ref method => method,

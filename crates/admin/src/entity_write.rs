@@ -63,7 +63,12 @@ pub(crate) fn replace(
     model::fill(kind, &mut complete.json, call.now)
         .and_then(|()| model::hash_secrets(kind, &mut complete.json, Hashing::Argon2))
         .map_err(Error::Schema)?;
-    Change::of(call, kind, complete, located.row.as_ref())?.make(call, writes, StatusCode::OK)
+    let change = Change::of(call, kind, complete, located.row.as_ref())?;
+    // A new name with the identity of another entity would put this one in that one's place.
+    if located.row.is_none() && call.rows.by_id(kind, change.row.id, call.now)?.is_some() {
+        return Err(Error::TakenId(change.row.id));
+    }
+    change.make(call, writes, StatusCode::OK)
 }
 
 pub(crate) fn update(
@@ -74,6 +79,8 @@ pub(crate) fn update(
 ) -> Result<Response, Error> {
     let mut given = body::entity(call, kind)?;
     let Some(row) = &located.row else { return Err(absent(kind, located.by, below)) };
+    // What is below a parent stays there: the path counts for more than the body.
+    put_below(&mut given, below);
     if let Some(shorthand) = kind.record.shorthand {
         shorthand(&mut given).map_err(Error::Schema)?;
     }

@@ -8,9 +8,9 @@ use crate::gate::Gate;
 use crate::reply::{self, Response};
 use model::declarative::Written;
 use model::entity::KINDS;
-use model::rows::{Claim, Part, Tagged};
-use model::{EntityKind, Row, Writes, keep_hashes, without_secrets};
-use schema::{Map, Value, json};
+use model::rows::{self, Claim, Tagged};
+use model::{EntityKind, Row, Writes, entity, keep_hashes, without_secrets};
+use schema::{Field, Kind, Map, Rule, Value, Violations, json};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
@@ -35,12 +35,11 @@ pub(crate) fn import(gate: &impl Gate, call: &Call) -> Result<Response, Error> {
     if call.query.is_on("dry_run") {
         return Err(Error::Asked(told));
     }
-    // What refers to others goes first, so that names are free; what others refer to goes last.
-    let refers = |step: &&Step| step.kind.references().next().is_some();
+    // What goes goes first, so that names are free; but what others must leave before it can go goes last.
     let gone = || steps.iter().rev().filter(|step| step.after.is_none());
-    gone().filter(refers).try_for_each(|step| step.make(writes))?;
+    gone().filter(|step| !is_held(step.kind)).try_for_each(|step| step.make(writes))?;
     steps.iter().filter(|step| step.after.is_some()).try_for_each(|step| step.make(writes))?;
-    gone().filter(|step| !refers(step)).try_for_each(|step| step.make(writes))?;
+    gone().filter(|step| is_held(step.kind)).try_for_each(|step| step.make(writes))?;
     Ok(reply::ok(&told))
 }
 
@@ -61,14 +60,22 @@ impl Step {
     }
 }
 
+/// Whether an entity of this kind stays as long as another refers to it.
+fn is_held(kind: &EntityKind) -> bool {
+    let holds =
+        |field: &Field| matches!(field.kind, Kind::Foreign(of) if of == kind.name) && !field.has(&Rule::Cascade);
+    KINDS.iter().any(|other| other.record.fields.iter().any(holds))
+}
+
 /// The kinds that say who calls. Where a document has none of them it is not about callers, and leaves all of them alone;
 /// so it is with the tokens of this API.
 const CALLERS: &[&str] = &["consumers", "consumer_groups"];
 
+/// One of these, or what belongs to one, however far.
 fn is_of_callers(kind: &EntityKind) -> bool {
+    let belongs = |parent: &str| entity::kind(parent).is_some_and(is_of_callers);
     CALLERS.contains(&kind.name)
-        || !["plugins", "admin_tokens"].contains(&kind.name)
-            && kind.references().any(|(_, parent)| CALLERS.contains(&parent))
+        || !["plugins", "admin_tokens"].contains(&kind.name) && kind.references().any(|(_, parent)| belongs(parent))
 }
 
 fn steps(call: &Call, written: &Written) -> Result<Vec<Step>, Error> {
@@ -94,6 +101,10 @@ fn steps(call: &Call, written: &Written) -> Result<Vec<Step>, Error> {
         for mut row in wanted {
             let before = there.take(&row);
             if let Some(before) = &before {
+                if !tagged.holds(before) {
+                    let text = format!("'{}' entity {} is there without the tags of select_tag", kind.name, before.id);
+                    return Err(Error::Schema(Violations::field("tags", text)));
+                }
                 adopted.insert(row.id, before.id);
                 become_the_same(&mut row, before);
             }
@@ -143,7 +154,7 @@ impl There {
         let known =
             claims.into_iter().find_map(|Claim { fields, values }| self.by_claim.get(&(fields, values)).copied());
         let same = || self.rows.values().find(|other| comparable(other) == comparable(row)).map(|other| other.id);
-        let nameless = self.kind.endpoint_key.is_none();
+        let nameless = self.kind.endpoint_key.is_none_or(|key| row.json.get(key).is_none_or(Value::is_null));
         known.or_else(|| nameless.then(same).flatten()).and_then(|id| self.rows.remove(&id))
     }
 }
@@ -194,8 +205,12 @@ fn selected(call: &Call) -> Tagged {
 }
 
 fn list(call: &Call, kind: &'static EntityKind, tagged: &Tagged) -> Result<Vec<Row>, Error> {
-    let part = Part { below: None, tagged, from: Uuid::nil(), count: usize::MAX, now: call.now };
-    Ok(call.rows.list(kind, &part)?)
+    let mut all = Vec::new();
+    rows::each(call.rows, kind, tagged, call.now, |row| {
+        all.push(row);
+        Ok::<_, Error>(())
+    })?;
+    Ok(all)
 }
 
 /// What is done, without secrets.

@@ -35,6 +35,29 @@ pub trait Writes: Rows {
     fn remove(&self, kind: &'static EntityKind, id: Uuid) -> Result<(), Refused>;
 }
 
+/// Every entity of a kind, a page after the other: no single question takes long.
+pub fn each<E: From<Unavailable>>(
+    rows: &dyn Rows,
+    kind: &'static EntityKind,
+    tagged: &Tagged,
+    now: u64,
+    mut take: impl FnMut(Row) -> Result<(), E>,
+) -> Result<(), E> {
+    const AT_ONCE: usize = 1000;
+    let mut from = Uuid::nil();
+    loop {
+        let page = rows.list(kind, &Part { below: None, tagged, from, count: AT_ONCE, now })?;
+        let is_last = page.len() < AT_ONCE;
+        if let Some(last) = page.last() {
+            from = Uuid::from_u128(last.id.as_u128().saturating_add(1));
+        }
+        page.into_iter().try_for_each(&mut take)?;
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
 /// Who has this value?
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {

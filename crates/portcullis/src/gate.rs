@@ -35,6 +35,9 @@ pub struct Gate {
     sources: Sources,
     data: DataDir,
     shown: ArcSwap<Value>,
+    /// What was read last, without those who call.
+    entities: ArcSwap<Configuration>,
+    hosts: ArcSwap<Hosts>,
     names: Arc<Names>,
     hostname: String,
     node_id: Uuid,
@@ -94,6 +97,7 @@ impl Gate {
                 (Some(applied), plan)
             }
         };
+        let entities = ArcSwap::new(plan.configuration.clone());
         let shared = Shared {
             plan: Arc::new(plan).into(),
             conduct: Arc::new(conduct::of(&settings)).into(),
@@ -107,6 +111,8 @@ impl Gate {
             sources,
             data,
             shown: ArcSwap::from_pointee(parts::shown(&settings)),
+            entities,
+            hosts: ArcSwap::from_pointee(Hosts::of(&settings)),
             names,
             hostname: hostname(),
             node_id: Uuid::new_v4(),
@@ -168,6 +174,7 @@ impl Gate {
         let later = parts::later(&state.settings, &settings);
         self.shared.conduct.store(Arc::new(conduct::of(&settings)));
         self.shown.store(Arc::new(parts::shown(&settings)));
+        self.hosts.store(Arc::new(Hosts::of(&settings)));
         let configuration = self.swap(plan);
         logging::set(settings.log_level);
         for (listeners, fresh) in [callers, operators].into_iter().flatten() {
@@ -218,6 +225,11 @@ impl Gate {
         })
     }
 
+    /// Whether the database did not answer the last time.
+    pub fn is_cut_off(&self) -> bool {
+        self.state().is_cut_off
+    }
+
     /// Since when the audit log is kept, in seconds since 1970.
     fn audit_from(&self) -> Option<u64> {
         let kept_for = self.state().settings.audit_log_record_ttl?;
@@ -243,16 +255,17 @@ impl Gate {
             Err(_) | Ok(Looked::NothingNew) => {}
             Ok(Looked::News(news)) => match *news {
                 Ok(news) => self.put_in_force(kept, &mut state, news),
-                Err((applied, invalid)) => {
+                Err((news, invalid)) => {
                     cannot_work(&kept::in_words(&invalid));
-                    state.applied = Some(applied);
+                    self.put_in_force(kept, &mut state, news);
                 }
             },
             Ok(Looked::Lost) => match kept.load_again(&tools) {
                 Ok((applied, plan)) => {
                     self.passwords.get().into_iter().for_each(|listener| listener.listen_to(&applied));
-                    state.applied = Some(applied);
+                    let before = state.applied.replace(applied);
                     self.swap(plan);
+                    before.iter().for_each(Applied::retire);
                 }
                 Err(wrong) => cannot_work(&wrong),
             },
@@ -262,16 +275,19 @@ impl Gate {
 
     fn put_in_force(&self, kept: &Kept, state: &mut State, news: News) {
         let (applied, plan) = kept.apply(news);
-        state.applied = Some(applied);
         if let Some(plan) = plan {
             self.swap(plan);
         }
+        // Also where no plan could be made of it: who may use the Admin API is in it.
+        self.entities.store(applied.configuration());
+        state.applied = Some(applied);
     }
 
     /// From here on every new request is held against the new plan; those under way keep theirs.
     fn swap(&self, plan: Plan) -> Arc<Configuration> {
         let configuration = plan.configuration.clone();
         self.shared.plan.store(Arc::new(plan));
+        self.entities.store(configuration.clone());
         tracing::info!(hash = configuration.hash, "loaded {}", report::summary(&configuration));
         configuration
     }
@@ -293,6 +309,21 @@ impl Gate {
         let variables = &self.sources.environment;
         let own = crate::settings::file_path(&self.sources.flags, variables);
         named.into_iter().flatten().cloned().chain([own]).collect()
+    }
+}
+
+/// The names that the Admin API is asked under.
+struct Hosts {
+    names: Vec<String>,
+    any: bool,
+}
+
+impl Hosts {
+    fn of(settings: &Settings) -> Hosts {
+        let names = settings.admin_hosts.clone();
+        // Who lets other machines in reaches the gate under a name that only they know.
+        let any = names.is_empty() && !settings.admin_listen.iter().all(|own| own.addr.ip().is_loopback());
+        Hosts { names, any }
     }
 }
 
@@ -411,15 +442,12 @@ impl admin::Gate for Handle {
     }
 
     fn in_force(&self) -> Arc<Configuration> {
-        self.0.shared.plan.load().configuration.clone()
+        self.0.entities.load_full()
     }
 
     fn is_known_host(&self, host: &str) -> bool {
-        let settings = &self.0.state().settings;
-        // Who lets other machines in reaches the gate under a name that only they know.
-        let open =
-            || settings.admin_hosts.is_empty() && !settings.admin_listen.iter().all(|own| own.addr.ip().is_loopback());
-        settings.admin_hosts.iter().any(|own| own == host) || open()
+        let hosts = self.0.hosts.load();
+        hosts.any || hosts.names.iter().any(|own| own == host)
     }
 
     fn log(&self, who: &str, method: &Method, path: &str, status: StatusCode) {

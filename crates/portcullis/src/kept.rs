@@ -18,6 +18,7 @@ use proxy::registry::{Registry, Upgrade};
 use schema::Catalog;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use store::{Changed, Feed, LastKnown, Place, PostgresSettings, PostgresTls, Store};
 use uuid::Uuid;
 
@@ -25,6 +26,8 @@ use uuid::Uuid;
 pub struct Kept {
     pub store: Arc<Store>,
     last_known: Option<LastKnown>,
+    /// Whether the copy did not follow the last time.
+    copy_fails: AtomicBool,
 }
 
 /// What came out of the database last.
@@ -37,6 +40,16 @@ pub struct Applied {
 }
 
 impl Applied {
+    /// Others have taken the place of those who may call.
+    pub fn retire(&self) {
+        self.registry.retire();
+    }
+
+    /// The entities that are in the database, but for callers.
+    pub fn configuration(&self) -> Arc<Configuration> {
+        self.configuration.clone()
+    }
+
     /// Says who hears of passwords that are kept in Kong's form.
     pub fn upgrade_passwords_by(&self, upgrade: Upgrade) {
         self.registry.upgrade_passwords_by(upgrade);
@@ -61,7 +74,7 @@ pub struct News {
 type Change = (&'static EntityKind, Uuid, Option<Row>);
 
 /// Changes, or why this gate cannot carry what is in the database all the same.
-pub type Prepared = Result<News, (Applied, Invalid)>;
+pub type Prepared = Result<News, (News, Invalid)>;
 
 /// What a look at the feed finds.
 pub enum Looked {
@@ -154,14 +167,21 @@ impl Kept {
         };
         let last_known = copy.map(|path| LastKnown::new(path, ring.clone())).transpose().map_err(failed)?;
         let store = Arc::new(Store::new(place, ring).map_err(failed)?);
-        Ok(Some(Kept { store, last_known }))
+        Ok(Some(Kept { store, last_known, copy_fails: AtomicBool::new(false) }))
     }
 
     /// Everything that is in the database, or in the copy while that does not answer, with the plan that it makes; or
     /// what is wrong, in words.
     pub fn load(&self, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
         let one = |error: Unavailable| vec![format!("database: {error}")];
-        let Err(error) = self.store.open() else { return read(&Source::Database(&self.store), tools) };
+        let Err(error) = self.store.open() else {
+            // The key is right. A copy under another one is of no use to anybody, and made anew.
+            if let Some(copy) = self.last_known.as_ref().filter(|copy| copy.number().is_err()) {
+                tracing::warn!("the copy of the database cannot be read, and is made anew");
+                copy.remove();
+            }
+            return read(&Source::Database(&self.store), tools);
+        };
         let Some(copy) = &self.last_known else { return Err(one(error)) };
         match copy.number() {
             Ok(Some(number)) => {
@@ -182,14 +202,18 @@ impl Kept {
     ///
     /// What the audit log has of a time before `audit_from` (in seconds since 1970) is forgotten.
     pub fn look_after(&self, audit_from: Option<u64>) {
-        let followed = self.last_known.as_ref().map_or(Ok(()), |copy| copy.follow(&self.store));
-        let swept = followed.and_then(|()| self.store.sweep()).and_then(|()| match audit_from {
-            Some(time) => self.store.forget_audit(time),
-            None => Ok(()),
-        });
+        let swept = self.store.sweep().and_then(|()| audit_from.map_or(Ok(()), |time| self.store.forget_audit(time)));
         // That the database does not answer is told where changes are looked for.
-        if let Err(error) = swept {
+        if let Err(error) = &swept {
             tracing::debug!("database: {error}");
+        }
+        let Some(copy) = self.last_known.as_ref().filter(|_| swept.is_ok()) else { return };
+        let failed = copy.follow(&self.store).err();
+        if failed.is_some() != self.copy_fails.swap(failed.is_some(), Relaxed) {
+            match failed {
+                Some(error) => tracing::error!("the copy of the database does not follow: {error}"),
+                None => tracing::info!("the copy of the database follows again"),
+            }
         }
     }
 
@@ -234,20 +258,22 @@ impl Kept {
         let configuration = Arc::new(configuration);
         let applied = Applied { number, configuration: configuration.clone(), registry: applied.registry.clone() };
         if !invalid.is_empty() {
-            return Ok(Err((applied, invalid)));
+            return Ok(Err((News { applied, plan: None, callers }, invalid)));
         }
         Ok(match tools.workshop.compile_for(applied.registry.clone(), configuration, tools.now) {
             Ok(plan) => Ok(News { applied, plan: Some(plan), callers }),
-            Err(invalid) => Err((applied, invalid)),
+            // Who may call is another matter than what they may call.
+            Err(invalid) => Err((News { applied, plan: None, callers }, invalid)),
         })
     }
 
     /// Whether callers that are to be put there are as they must be.
     pub fn check(&self, news: &News) -> Result<(), Invalid> {
         let vaults = news.applied.configuration.vaults();
+        let changed = news.callers.iter().map(|(_, id, _)| *id).collect();
         for (kind, _, row) in &news.callers {
             let Some(row) = row else { continue };
-            if let Err(violations) = news.applied.registry.check(kind, row, vaults) {
+            if let Err(violations) = news.applied.registry.check(kind, row, vaults, &changed) {
                 let (place, entity) = (row.place.clone(), schema::Value::Null);
                 let offence = Offence { place, entity_type: kind.singular, entity, violations };
                 return Err(Invalid { entities: vec![offence], ..Invalid::default() });
@@ -259,12 +285,19 @@ impl Kept {
     /// Puts changes in force, but for the plan.
     pub fn apply(&self, news: News) -> (Applied, Option<Plan>) {
         let News { applied, plan, callers } = news;
-        for (kind, id, row) in callers {
+        let registry = &applied.registry;
+        // First what is gone, and what a row says no longer, so that nothing new is taken for it.
+        for (kind, id, row) in &callers {
             match row {
-                Some(row) => put(&applied.registry, kind, &row, &applied.configuration),
-                None => applied.registry.remove(kind, id),
+                Some(row) => registry.leave_groups(kind, row),
+                None => registry.remove(kind, *id),
             }
         }
+        let there = || callers.iter().filter_map(|(kind, _, row)| Some((kind, row.as_ref()?)));
+        // A key may be another one's until that one has been changed, too.
+        let vaults = applied.configuration.vaults();
+        let late: Vec<_> = there().filter(|(kind, row)| registry.put(kind, row, vaults).is_err()).collect();
+        late.into_iter().for_each(|(kind, row)| put(registry, kind, row, &applied.configuration));
         (applied, plan)
     }
 }

@@ -39,6 +39,10 @@ pub fn start(gate: &Arc<Gate>, known: Receiver<Known>) -> io::Result<()> {
     thread::Builder::new().name("passwords".to_owned()).spawn(move || {
         for (id, kept, password) in known {
             let Some(gate) = Weak::upgrade(&gate) else { return };
+            // Changes would wait for it. The password comes again.
+            if gate.is_cut_off() {
+                continue;
+            }
             if let Err(Failed(text)) = keep(gate, id, &kept, password) {
                 tracing::warn!("the password of basicauth_credential {id} stays as Kong keeps it: {text}");
             }

@@ -2,7 +2,7 @@
 //! answer.
 
 use crate::sql::{Cell, Sql};
-use crate::{Change, Feed, Place, Store};
+use crate::{Change, Engine, Feed, Place, Store};
 use jose::seal::Ring;
 use model::entity::KINDS;
 use model::rows::Unavailable;
@@ -20,6 +20,15 @@ const COPIED: &str = "copied";
 impl LastKnown {
     pub fn new(path: PathBuf, ring: Arc<Ring>) -> Result<LastKnown, Unavailable> {
         Store::new(Place::Sqlite(path), ring).map(LastKnown)
+    }
+
+    /// Takes away the files of a copy that cannot be read. The next look makes it anew.
+    pub fn remove(&self) {
+        if let Engine::Sqlite(path) = &self.0.engine {
+            for end in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+            }
+        }
     }
 
     /// The number of the last change that the copy has, if it has ever been made.

@@ -30,7 +30,7 @@ use body::Sealer;
 use entities::Tables;
 use jose::seal::{KeyedHash, Ring};
 use model::entity::KINDS;
-use model::rows::{Asked, AuditPart, Audited, Part, Refused, Tag, TagPart, Tagged, Unavailable};
+use model::rows::{self, Asked, AuditPart, Audited, Part, Refused, Tag, TagPart, Tagged, Unavailable};
 use model::{EntityKind, Row, Rows, Writes, entity, without_secrets};
 use postgres::Postgres;
 use schema::{Map, Value};
@@ -69,7 +69,8 @@ pub struct Changed {
     pub id: Uuid,
 }
 
-const ALL: Part = Part { below: None, tagged: &Tagged::Anyhow, from: Uuid::nil(), count: usize::MAX, now: 0 };
+/// How many changes the feed keeps. Who is further behind reads everything again.
+const FEED: u64 = 100_000;
 /// How many connections are kept for the next questions.
 const KEPT: usize = 8;
 /// How often the feed is looked at, whoever has said something or not.
@@ -133,11 +134,22 @@ impl Store {
 
     /// What was changed after the change of this number.
     pub fn changes(&self, after: u64) -> Result<Feed, Unavailable> {
-        self.with_connection(|sql| changes(sql, after))
+        self.with_connection(|sql| match last_change(sql)?.saturating_sub(after) > FEED {
+            // One by one would take longer.
+            true => Ok(Feed::Lost),
+            false => changes(sql, after),
+        })
     }
 
-    /// Takes away what was given for a time that is over.
+    /// Takes away what was given for a time that is over, and the end of the feed.
     pub fn sweep(&self) -> Result<(), Unavailable> {
+        let old = |sql: &dyn Sql| Ok(last_change(sql)?.saturating_sub(FEED));
+        let end =
+            |sql: &dyn Sql| sql.ask_one("SELECT number FROM changes WHERE number <= $1 LIMIT 1", &[old(sql)?.into()]);
+        if self.with_connection(end)?.is_some() {
+            let cut = |sql: &dyn Sql| sql.ask("DELETE FROM changes WHERE number <= $1", &[old(sql)?.into()]).map(drop);
+            self.with_connection(cut)?;
+        }
         let any = "SELECT kind FROM entities WHERE expires_at <= $1 LIMIT 1";
         match self.with_connection(|sql| sql.ask_one(any, &[now().into()]))? {
             Some(_) => self.change(None, |change| change.0.sweep()),
@@ -161,19 +173,10 @@ impl Store {
 
     /// Every entity of a kind, one after the other.
     pub fn each(&self, kind: &'static EntityKind, mut take: impl FnMut(Row)) -> Result<(), Unavailable> {
-        let mut from = Uuid::nil();
-        loop {
-            let part = Part { below: None, tagged: &Tagged::Anyhow, from, count: AT_ONCE, now: 0 };
-            let rows = self.read(|rows| rows.list(kind, &part))?;
-            let full = rows.len() == AT_ONCE;
-            if let Some(last) = rows.last() {
-                from = Uuid::from_u128(last.id.as_u128().saturating_add(1));
-            }
-            rows.into_iter().for_each(&mut take);
-            if !full {
-                return Ok(());
-            }
-        }
+        rows::each(self, kind, &Tagged::Anyhow, 0, |row| {
+            take(row);
+            Ok(())
+        })
     }
 
     /// Seals anew what is not under the first key of the ring; the number of entities that were. `tell` hears how many
@@ -208,7 +211,20 @@ impl Store {
         if file.exists() {
             return Err(Unavailable(format!("{} exists, and is not overwritten", file.display())));
         }
-        Store::new(Place::Sqlite(file.to_owned()), self.sealer.ring.clone())?.take_over(self)
+        // Under its name stands a whole backup or none.
+        let part = PathBuf::from(format!("{}.part", file.display()));
+        let failed = |error: std::io::Error| Unavailable(format!("{}: {error}", part.display()));
+        if part.exists() {
+            std::fs::remove_file(&part).map_err(failed)?;
+        }
+        let copy = Store::new(Place::Sqlite(part.clone()), self.sealer.ring.clone())?;
+        copy.take_over(self)?;
+        copy.with_connection(|sql| {
+            sql.ask("INSERT INTO facts (name, value) VALUES ($1, $2)", &[WHOLE.into(), vec![1].into()]).map(drop)
+        })?;
+        // With its last connection it is one file.
+        drop(copy);
+        std::fs::rename(&part, file).map_err(failed)
     }
 
     /// Puts what a file of [`Store::back_up`] holds in place of everything. Gates that run follow.
@@ -216,7 +232,11 @@ impl Store {
         if !file.exists() {
             return Err(Unavailable(format!("there is no {}", file.display())));
         }
-        self.take_over(&Store::new(Place::Sqlite(file.to_owned()), self.sealer.ring.clone())?)
+        let backup = Store::new(Place::Sqlite(file.to_owned()), self.sealer.ring.clone())?;
+        if backup.with_connection(|sql| fact(sql, WHOLE))?.is_none() {
+            return Err(Unavailable(format!("{} is no whole backup; nothing was changed", file.display())));
+        }
+        self.take_over(&backup)
     }
 
     fn take_over(&self, from: &Store) -> Result<(), Unavailable> {
@@ -227,12 +247,10 @@ impl Store {
         from.change(None, |source| {
             self.change(Some(&author), |own| {
                 for kind in KINDS.iter().rev() {
-                    let all = own.list(kind, &ALL)?;
-                    all.iter().try_for_each(|row| own.remove(kind, row.id)).map_err(refused)?;
+                    rows::each(own.rows(), kind, &Tagged::Anyhow, 0, |row| own.remove(kind, row.id).map_err(refused))?;
                 }
                 for kind in KINDS.iter() {
-                    let all = source.list(kind, &ALL)?;
-                    all.iter().try_for_each(|row| own.put(kind, row)).map_err(refused)?;
+                    rows::each(source.rows(), kind, &Tagged::Anyhow, 0, |row| own.put(kind, &row).map_err(refused))?;
                 }
                 Ok(())
             })
@@ -401,6 +419,8 @@ fn last_change(sql: &dyn Sql) -> Result<u64, Unavailable> {
 }
 
 const HASH_KEY: &str = "hash key";
+/// That a backup was finished.
+const WHOLE: &str = "whole backup";
 
 /// What is known of the database itself.
 fn fact(sql: &dyn Sql, name: &str) -> Result<Option<Vec<u8>>, Unavailable> {

@@ -4,6 +4,7 @@ use crate::sql::{Cell, Sql, odd};
 use model::rows::Unavailable;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -54,6 +55,8 @@ struct PostgresConnection {
     runtime: Arc<Runtime>,
     timeout: Duration,
     prepared: Mutex<HashMap<String, Statement>>,
+    /// It did not answer in time: nobody knows what it still does.
+    is_late: AtomicBool,
 }
 
 impl Postgres {
@@ -77,6 +80,7 @@ impl Postgres {
             runtime: self.runtime.clone(),
             timeout: self.settings.timeout,
             prepared: Mutex::default(),
+            is_late: AtomicBool::new(false),
         }))
     }
 
@@ -178,7 +182,11 @@ fn in_words(error: &tokio_postgres::Error) -> String {
 impl PostgresConnection {
     fn wait<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Unavailable> {
         let late = || Unavailable("PostgreSQL does not answer in time".to_owned());
-        let done = self.runtime.block_on(async { timeout(self.timeout, work).await }).map_err(|_| late())?;
+        let done = self.runtime.block_on(async { timeout(self.timeout, work).await });
+        let done = done.map_err(|_| {
+            self.is_late.store(true, Ordering::Relaxed);
+            late()
+        })?;
         done.map_err(|error| Unavailable(in_words(&error)))
     }
 
@@ -213,7 +221,7 @@ impl Sql for PostgresConnection {
     }
 
     fn is_usable(&self) -> bool {
-        !self.client.is_closed()
+        !self.client.is_closed() && !self.is_late.load(Ordering::Relaxed)
     }
 }
 

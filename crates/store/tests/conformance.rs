@@ -410,6 +410,10 @@ fn backup(engine: &dyn Engine) {
     let told: Vec<u128> = since(&store, before).0.iter().map(|changed| changed.id.as_u128()).collect();
     assert!([1, 2, 3, 4].iter().all(|id| told.contains(id)), "{told:?}");
     assert!(store.restore(&folder.0.join("none")).is_err());
+    // What is no whole backup takes nothing away.
+    fs::write(folder.0.join("empty"), "").unwrap();
+    assert!(store.restore(&folder.0.join("empty")).unwrap_err().to_string().contains("no whole backup"));
+    assert_eq!(list(&store, "consumers", &ALL), [1]);
 }
 
 fn audit(engine: &dyn Engine) {

@@ -107,7 +107,7 @@ fn the_admin_api_opens_only_with_the_token() {
         ("POST", "/config"),
     ];
     let longer = format!("Bearer {}x", gate.token());
-    let basic = format!("Basic {}", tests::base64(format!("admin:{}", gate.token()).as_bytes()));
+    let basic = format!("Basic {}", tests::base64(format!("{}:admin", gate.token()).as_bytes()));
     let wrong: &[&[(&str, &str)]] = &[
         &[],
         &[("Kong-Admin-Token", "")],

@@ -129,6 +129,29 @@ fn gate_of<'a>(one: &'a Gate, others: &'a [Gate], number: usize) -> &'a Gate {
     [one, &others[0], &others[1]][number % 3]
 }
 
+/// A gate that cannot carry what is new in the database refuses all the same whom the others refuse.
+#[test]
+fn a_plan_that_cannot_be_made_keeps_no_credential() {
+    let (origin, server) = (Origin::start(), Postgres::start());
+    let one = Gate::sharing(&server).env("SECRET", "known here").start();
+    protect(&one, &origin);
+    add(&one, "ann");
+    let token = one.admin("POST", "/admin_tokens", r#"{"name":"t","allow":["GET /**"]}"#).expect_status(201).json();
+    let other = Gate::sharing(&server).start();
+    let plugin = json!({ "name": "rate-limiting",
+        "config": { "minute": 5, "redis": { "password": "{vault://env/SECRET}" } } });
+    one.admin("POST", "/plugins", &plugin.to_string()).expect_status(201);
+    other.wait_until_said("cannot work here");
+    one.admin("DELETE", "/consumers/ann/key-auth/ann", "").expect_status(204);
+    wait_for(&other, "ann", 401);
+    one.admin("DELETE", "/admin_tokens/t", "").expect_status(204);
+    let fields = [("Kong-Admin-Token", token["token"].as_str().unwrap())];
+    eventually(DEADLINE, || match http(other.admin_address(), "GET", "/status", &fields, b"").status {
+        401 => Ok(()),
+        status => Err(status.to_string()),
+    });
+}
+
 #[test]
 fn whatever_two_gates_are_told_at_once_they_end_the_same() {
     let (origin, server) = (Origin::start(), Postgres::start());

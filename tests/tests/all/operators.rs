@@ -50,6 +50,42 @@ fn a_team_has_a_token_for_what_it_does() {
 }
 
 #[test]
+fn the_rights_of_a_path_end_with_it() {
+    let gate = Gate::stored().start();
+    for (path, body) in [
+        ("/services", json!({ "name": "s", "url": "http://a" })),
+        ("/services/s/routes", json!({ "name": "r", "paths": ["/"] })),
+        ("/services/s/plugins", json!({ "name": "key-auth", "instance_name": "p" })),
+        ("/consumers", json!({ "username": "ann" })),
+        ("/consumers", json!({ "username": "bob" })),
+        ("/consumers/ann/key-auth", json!({ "key": "anns" })),
+        ("/consumers/bob/key-auth", json!({ "key": "bobs" })),
+    ] {
+        gate.admin("POST", path, &body.to_string()).expect_status(201);
+    }
+    let rules = ["* /consumers/**", "* /routes/**", "* /services/s/**"];
+    let made = gate.admin("POST", "/admin_tokens", &json!({ "name": "t", "allow": rules }).to_string());
+    let token = made.expect_status(201).json()["token"].as_str().unwrap().to_owned();
+    let ask = |method: &str, path: &str, body: Value| ask(&gate, method, path, &token, &body);
+    // Nobody gives rights away that they do not have.
+    let all = json!({ "name": "x", "allow": ["* /**"], "digest": "0".repeat(64) });
+    ask("POST", "/consumers/ann/admin_tokens", all).expect_status(404);
+    // A second way to an entity is not a way around.
+    ask("PATCH", "/routes/r/service", json!({ "host": "b" })).expect_status(403);
+    ask("GET", "/routes/r/service", Value::Null).expect_status(200);
+    // What is below a parent stays there.
+    let bob = gate.admin("GET", "/consumers/bob", "").json()["id"].clone();
+    let moved = ask("PATCH", "/consumers/ann/key-auth/anns", json!({ "consumer": { "id": bob } })).expect_status(200);
+    assert_ne!(moved.json()["consumer"]["id"], bob);
+    let plugin = ask("PATCH", "/services/s/plugins/p", json!({ "service": null })).expect_status(200);
+    assert!(plugin.json()["service"]["id"].is_string());
+    // Nor does a new name take another entity's place.
+    let bobs = gate.admin("GET", "/consumers/bob/key-auth/bobs", "").json()["id"].clone();
+    ask("PUT", "/consumers/ann/key-auth/new", json!({ "id": bobs })).expect_status(400);
+    assert_eq!(gate.admin("GET", "/consumers/bob/key-auth/bobs", "").expect_status(200).json()["id"], bobs);
+}
+
+#[test]
 fn the_log_knows_who_changed_what() {
     let gate = Gate::stored().start();
     let token = tell(&gate, &["tokens", "create", "ci", "--allow", "* /consumers/**"]).expect_code(0).text();

@@ -81,6 +81,33 @@ fn a_file_becomes_the_database_in_one_step() {
 }
 
 #[test]
+fn entities_are_known_again() {
+    let (gate, dir) = (Gate::stored().start(), TempDir::new());
+    let file = |text: &str| dir.write("kong.yml", text).to_str().unwrap().to_owned();
+    let sync = |text: &str| tell(&gate, &["sync", &file(text)]).expect_code(0).text();
+    // A route without a name is the same the next time.
+    let nameless = "{_format_version: '3.0', services: [{name: a, url: 'http://a', routes: [{paths: [/x]}, {name: r, paths: [/y]}]}]}";
+    sync(nameless);
+    assert_eq!(sync(nameless), "nothing differs\n");
+    // A route goes from a service that goes to one that comes.
+    let told =
+        sync("{_format_version: '3.0', services: [{name: b, url: 'http://a', routes: [{name: r, paths: [/y]}]}]}");
+    assert!(told.contains("~ routes r\n") && told.contains("- services a\n"), "{told}");
+    // A key changes hands.
+    let keys = |ann: &str, bob: &str| {
+        format!(
+            "{{_format_version: '3.0', consumers: [{{username: ann, keyauth_credentials: [{{key: {ann}}}]}}, \
+             {{username: bob, keyauth_credentials: [{{key: {bob}}}]}}]}}"
+        )
+    };
+    sync(&keys("one", "two"));
+    sync(&keys("two", "three"));
+    assert_eq!(sync(&keys("two", "three")), "nothing differs\n");
+    let owner = gate.admin("GET", "/key-auths/two/consumer", "").expect_status(200).json();
+    assert_eq!(owner["username"], "ann");
+}
+
+#[test]
 fn tags_are_the_bounds_of_a_team() {
     let (origin, gate, dir) = (Origin::start(), Gate::stored().start(), TempDir::new());
     gate.admin("POST", "/services", &json!({ "name": "others", "url": origin.url() }).to_string()).expect_status(201);
@@ -93,6 +120,9 @@ fn tags_are_the_bounds_of_a_team() {
     let told = tell(&gate, &["sync", &file(less), "--select-tag", "team-a"]).expect_code(0).text();
     assert_eq!(told, "- services b\n0 created, 0 changed, 1 deleted\n");
     gate.admin("GET", "/services/others", "").expect_status(200);
+    let others = "{_format_version: '3.0', services: [{name: others, url: 'http://a'}]}";
+    let refused = tell(&gate, &["sync", &file(others), "--select-tag", "team-a"]).expect_code(1);
+    assert!(refused.stderr.contains("without the tags"), "{}", refused.stderr);
     let dumped = tell(&gate, &["dump", "--select-tag", "team-a"]).expect_code(0).text();
     assert!(dumped.contains("name: a\n") && !dumped.contains("others"), "{dumped}");
 }

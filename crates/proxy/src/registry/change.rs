@@ -11,7 +11,7 @@ use model::credential::{Acl, BasicAuth, HmacAuth, JwtSecret, KeyAuth, MtlsAuth};
 use model::vault::Vaults;
 use model::{EntityKind, Row};
 use schema::{Schema, Violations};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError};
 use uuid::Uuid;
 
@@ -119,17 +119,52 @@ impl Registry {
         Ok(())
     }
 
-    /// Whether a row could be put there.
-    pub fn check(&self, kind: &EntityKind, row: &Row, vaults: &Vaults) -> Result<(), Violations> {
+    /// Whether a row could be put there when `others` are as they will be.
+    pub fn check(
+        &self,
+        kind: &EntityKind,
+        row: &Row,
+        vaults: &Vaults,
+        others: &HashSet<Uuid>,
+    ) -> Result<(), Violations> {
         let mut value = schema::Value::Object(row.json.clone());
         kind.record.resolve(&mut value, &|reference| vaults.resolve(reference))?;
         let key = value.get("key").and_then(schema::Value::as_str).filter(|_| kind.name == "keyauth_credentials");
         let hash = key.map(key_name);
-        let is_other = |hash: &KeyName| self.keys.pin().get(hash).is_some_and(|other| other.id != row.id);
+        let is_other = |hash: &KeyName| {
+            let keys = self.keys.pin();
+            keys.get(hash).is_some_and(|other| other.id != row.id && !others.contains(&other.id))
+        };
         match hash.is_some_and(|hash| is_other(&hash)) {
             true => Err(Violations::field("key", "the same key belongs to another credential")),
             false => Ok(()),
         }
+    }
+
+    /// Takes a consumer out of a group that its row says no longer, before another row may say it again.
+    pub fn leave_groups(&self, kind: &EntityKind, row: &Row) {
+        let group = |field: &str| row.json.get(field).and_then(schema::Value::as_str).unwrap_or_default();
+        let consumer = row.reference("consumer").unwrap_or_default();
+        let says = match kind.name {
+            "acls" => Entry::Acl { consumer, group: group("group").into() },
+            "consumer_group_consumers" => {
+                Entry::Member { consumer, group: row.reference("consumer_group").unwrap_or_default() }
+            }
+            _ => return,
+        };
+        let is_other = |held: &Held| held.get(&row.id).is_some_and(|own| *own != says);
+        if is_other(&self.held.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.remove(kind, row.id);
+        }
+    }
+
+    /// Another registry has taken its place: what goes on in the name of its consumers ends.
+    pub fn retire(&self) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.clear();
+        let consumers = self.consumers.pin();
+        consumers.iter().for_each(|(_, consumer)| consumer.revoked.set());
+        consumers.clear();
     }
 
     /// Takes out what a row has brought in. It may be out already.

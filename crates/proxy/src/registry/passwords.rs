@@ -82,11 +82,15 @@ impl Passwords {
         if credential.is_some() && self.right.get(&known).is_some() {
             return Ok(true);
         }
-        let _waits = QUEUE.try_acquire().map_err(|_| Busy)?;
-        let _place = PLACES.acquire().await.map_err(|_| Busy)?;
+        let waits = QUEUE.try_acquire().map_err(|_| Busy)?;
+        let place = PLACES.clone().acquire_owned().await.map_err(|_| Busy)?;
         let kept = if credential.is_some() { kept.to_owned() } else { NOBODYS.clone() };
         let password = password.to_owned();
-        let looked_at = tokio::task::spawn_blocking(move || jose::password::verify(&password, &kept));
+        // It is not over when the caller hangs up: its place is taken until it is.
+        let looked_at = tokio::task::spawn_blocking(move || {
+            let _taken = (waits, place);
+            jose::password::verify(&password, &kept)
+        });
         let is_right = looked_at.await.map_err(|_| Busy)? && credential.is_some();
         if is_right {
             self.right.insert(known, ());

@@ -8,7 +8,8 @@ use crate::exchange::Exchange;
 use crate::message::Message;
 use crate::outgoing::Outgoing;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri};
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
@@ -40,7 +41,12 @@ impl Core {
         *request.uri_mut() = target;
         *request.headers_mut() = exchange.request.headers.clone();
 
-        let consumer = exchange.identity.as_ref().and_then(|identity| Some(identity.consumer.as_ref()?.id));
+        if let Ok(host) = HeaderValue::from_str(&exchange.host()) {
+            request.headers_mut().insert(HOST, host);
+        }
+        // The anonymous consumer has proven nothing.
+        let proven = exchange.identity.as_ref().filter(|identity| identity.credential.is_some());
+        let consumer = proven.and_then(|identity| Some(identity.consumer.as_ref()?.id));
         match tokio::task::spawn_blocking(move || admin(request, consumer)).await {
             Ok(response) => Reply::proxied(response.map(Body::Full), exchange, asked, None),
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "An unexpected error occurred"),
