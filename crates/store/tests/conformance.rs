@@ -381,6 +381,13 @@ fn last_known(engine: &dyn Engine) {
     store.change(None, |change| change.remove(of("keyauth_credentials"), Uuid::from_u128(2))).unwrap();
     copy().follow(&store).unwrap();
     assert_eq!(keys(), [(3, None)]);
+    // One under another key says so, and is made anew once it is taken away.
+    let under_another = LastKnown::new(folder.file(), Arc::new(Ring::read(NEXT_KEY).unwrap())).unwrap();
+    assert!(under_another.number().is_err());
+    under_another.remove();
+    under_another.follow(&store).unwrap();
+    assert_eq!(under_another.number().unwrap(), Some(store.last_change().unwrap()));
+    under_another.remove();
     // Of another database, whatever its numbers: all of it is read again.
     let other = Folder::new().open();
     put(&other, "consumers", &consumer(7, "zoe")).unwrap();

@@ -393,6 +393,36 @@ mod tests {
         (0..4).map(of).collect()
     }
 
+    /// One row says a group no longer, another one says it now, and the news of both comes at once, the other one first.
+    #[test]
+    fn a_group_that_another_row_says_stays() {
+        let (registry, vaults, consumer) = (Registry::default(), Vaults::default(), 7);
+        let put = |name: &str, row: &Row| registry.put(kind(name).expect("it is one"), row, &vaults).expect("it fits");
+        put("consumers", &row("consumers", consumer, 0, 0));
+        put("acls", &row("acls", 1, consumer, 1));
+        let news = [row("acls", 2, consumer, 1), row("acls", 1, consumer, 2)];
+        news.iter().for_each(|row| registry.leave_groups(kind("acls").expect("it is one"), row));
+        news.iter().for_each(|row| put("acls", row));
+        let found = registry.consumer_by_username("c0").expect("it was put there");
+        assert_eq!(&*found.groups, ["g1", "g2"]);
+    }
+
+    /// Whoever has remembered somebody of a registry that was replaced must look again, and finds nobody.
+    #[test]
+    fn nobody_is_known_to_a_registry_that_was_replaced() {
+        let (registry, vaults) = (Arc::new(Registry::default()), Vaults::default());
+        for (name, row) in
+            [("consumers", row("consumers", 7, 0, 0)), ("keyauth_credentials", row("keyauth_credentials", 8, 7, 1))]
+        {
+            registry.put(kind(name).expect("it is one"), &row, &vaults).expect("it fits");
+        }
+        let identity = registry.api_key("k1", 0);
+        let lasting = crate::registry::Lasting::of(identity.as_ref(), &registry).expect("it has a consumer");
+        assert!(!lasting.is_over());
+        registry.retire();
+        assert!(lasting.is_over());
+    }
+
     proptest! {
         /// However it came about, a registry knows what one knows that was told the outcome alone.
         #[test]
