@@ -8,6 +8,7 @@ are asked until they know.
 The database should be empty.
 """
 import argparse
+import atexit
 import http.client
 import json
 import os
@@ -31,6 +32,7 @@ class Gate:
                            PORTCULLIS_ENCRYPTION_KEY=KEY, KONG_PROXY_LISTEN="127.0.0.1:0",
                            KONG_ADMIN_LISTEN="127.0.0.1:0", KONG_LOG_LEVEL="error")
         self.process = subprocess.Popen([os.environ["PORTCULLIS"], "start"], env=environment, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)
         for line in self.process.stdout:
             if line.startswith("ready "):
                 break

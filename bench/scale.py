@@ -7,6 +7,7 @@ A pair is a consumer with an API key. Needs wrk. The database is SQLite in a tem
 gate may stand in the environment (KONG_DATABASE=postgres, KONG_PG_...).
 """
 import argparse
+import atexit
 import http.client
 import json
 import os
@@ -41,6 +42,7 @@ class Gate:
                            KONG_PROXY_LISTEN="127.0.0.1:0", KONG_ADMIN_LISTEN="127.0.0.1:0", KONG_LOG_LEVEL="error")
         began = time.monotonic()
         self.process = subprocess.Popen([os.environ["PORTCULLIS"], "start"], env=environment, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)
         for line in self.process.stdout:
             if line.startswith("ready "):
                 break
