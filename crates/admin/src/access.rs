@@ -90,7 +90,7 @@ pub(crate) fn from_elsewhere<T>(request: &Request<T>, is_known: impl Fn(&str) ->
 }
 
 fn host(authority: &str) -> Option<String> {
-    let uri: Uri = format!("//{authority}/").strip_prefix("//").and_then(|own| format!("http://{own}").parse().ok())?;
+    let uri: Uri = format!("http://{authority}/").parse().ok()?;
     uri.host().map(str::to_ascii_lowercase)
 }
 

@@ -8,7 +8,7 @@ use crate::locate;
 use crate::page;
 use crate::reply::{self, Response};
 use crate::shown;
-use model::rows::Below;
+use model::rows::{Below, Tagged};
 use model::{EntityKind, Row, entity, target};
 use schema::{Value, json};
 
@@ -44,5 +44,5 @@ fn targets(call: &Call, key: &str) -> Result<(&'static EntityKind, Row, Vec<Row>
     let (upstreams, targets) = entity::kind("upstreams").zip(entity::kind("targets")).ok_or(Error::NotFound)?;
     let upstream = locate::locate(call, upstreams, key, None)?.row.ok_or(Error::NotFound)?;
     let below = Below { field: "upstream", parent: upstream.id, parent_kind: "upstreams" };
-    Ok((targets, upstream, page::all(call, targets, Some(below))?))
+    Ok((targets, upstream, page::all(call, targets, Some(below), &Tagged::Anyhow)?))
 }

@@ -8,6 +8,7 @@ use crate::gate::Facts;
 use crate::page;
 use crate::reply::{self, Response};
 use model::entity;
+use model::rows::Tagged;
 use schema::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ pub(crate) fn root(call: &Call, facts: &Facts) -> Result<Response, Error> {
         .collect();
     let mut in_use: BTreeSet<String> = BTreeSet::new();
     if let Some(kind) = entity::kind("plugins") {
-        let rows = page::all(call, kind, None)?;
+        let rows = page::all(call, kind, None, &Tagged::Anyhow)?;
         in_use.extend(rows.iter().filter_map(|row| row.json.get("name")?.as_str().map(str::to_owned)));
     }
     Ok(reply::ok(&json!({

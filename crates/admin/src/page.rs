@@ -6,12 +6,11 @@ use crate::query::{self, Query};
 use crate::reply::{self, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use model::rows::{Below, Part, Tagged};
+use model::rows::{self, Below, Tagged};
 use model::{EntityKind, Row};
 use schema::{Value, json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 const DEFAULT_SIZE: usize = 100;
 const MAX_SIZE: usize = 1000;
@@ -43,9 +42,18 @@ where
 }
 
 /// All entities of a kind, or those below a parent: for where there are few.
-pub(crate) fn all(call: &Call, kind: &'static EntityKind, below: Option<Below>) -> Result<Vec<Row>, Error> {
-    let part = Part { below, tagged: &Tagged::Anyhow, from: Uuid::nil(), count: i32::MAX as usize, now: call.now };
-    Ok(call.rows.list(kind, &part)?)
+pub(crate) fn all(
+    call: &Call,
+    kind: &'static EntityKind,
+    below: Option<Below>,
+    tagged: &Tagged,
+) -> Result<Vec<Row>, Error> {
+    let mut all = Vec::new();
+    rows::each(call.rows, kind, below, tagged, call.now, |row| {
+        all.push(row);
+        Ok::<_, Error>(())
+    })?;
+    Ok(all)
 }
 
 fn size(query: &Query) -> Result<usize, Error> {

@@ -3,7 +3,7 @@
 use crate::call::Call;
 use crate::error::Error;
 use crate::page;
-use model::rows::Below;
+use model::rows::{Below, Tagged};
 use model::{EntityKind, Row, entity};
 use schema::{Value, json};
 use uuid::Uuid;
@@ -42,7 +42,7 @@ pub(crate) fn tag(shown: &Value) -> String {
 pub(crate) fn snis(call: &Call, certificate: Uuid) -> Result<Vec<Row>, Error> {
     let below = Below { field: "certificate", parent: certificate, parent_kind: "certificates" };
     match entity::kind("snis") {
-        Some(kind) => page::all(call, kind, Some(below)),
+        Some(kind) => page::all(call, kind, Some(below), &Tagged::Anyhow),
         None => Ok(Vec::new()),
     }
 }

@@ -5,10 +5,11 @@ use crate::call::Call;
 use crate::configuration::{given, refusal};
 use crate::error::Error;
 use crate::gate::Gate;
+use crate::page;
 use crate::reply::{self, Response};
 use model::declarative::Written;
 use model::entity::KINDS;
-use model::rows::{self, Claim, Tagged};
+use model::rows::{Claim, Tagged};
 use model::{EntityKind, Row, Writes, entity, keep_hashes, without_secrets};
 use schema::{Field, Kind, Map, Rule, Value, Violations, json};
 use std::collections::{HashMap, HashSet};
@@ -17,7 +18,10 @@ use uuid::Uuid;
 /// `GET /declarative`: everything, or what has the tags of `select_tag`.
 pub(crate) fn export(call: &Call) -> Result<Response, Error> {
     let tagged = selected(call);
-    let rows = KINDS.iter().map(|kind| Ok((kind, list(call, kind, &tagged)?))).collect::<Result<Vec<_>, Error>>()?;
+    let rows = KINDS
+        .iter()
+        .map(|kind| Ok((kind, page::all(call, kind, None, &tagged)?)))
+        .collect::<Result<Vec<_>, Error>>()?;
     let document = model::configuration::document(rows.iter().map(|(kind, rows)| (*kind, rows.as_slice())), call.now);
     Ok(reply::ok(&document))
 }
@@ -90,7 +94,7 @@ fn steps(call: &Call, written: &Written) -> Result<Vec<Step>, Error> {
     let mut adopted = HashMap::new();
     let mut steps = Vec::new();
     for kind in KINDS.iter().filter(|kind| is_meant(kind)) {
-        let mut there = There::new(kind, list(call, kind, &Tagged::Anyhow)?);
+        let mut there = There::new(kind, page::all(call, kind, None, &Tagged::Anyhow)?);
         let mut wanted: Vec<Row> = wanted.rows(kind.name).to_vec();
         for row in &mut wanted {
             adopt(kind, row, &adopted);
@@ -202,15 +206,6 @@ fn selected(call: &Call) -> Tagged {
         .map(|tags| tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect())
         .unwrap_or_default();
     if tags.is_empty() { Tagged::Anyhow } else { Tagged::Every(tags) }
-}
-
-fn list(call: &Call, kind: &'static EntityKind, tagged: &Tagged) -> Result<Vec<Row>, Error> {
-    let mut all = Vec::new();
-    rows::each(call.rows, kind, tagged, call.now, |row| {
-        all.push(row);
-        Ok::<_, Error>(())
-    })?;
-    Ok(all)
 }
 
 /// What is done, without secrets.

@@ -39,6 +39,7 @@ pub trait Writes: Rows {
 pub fn each<E: From<Unavailable>>(
     rows: &dyn Rows,
     kind: &'static EntityKind,
+    below: Option<Below>,
     tagged: &Tagged,
     now: u64,
     mut take: impl FnMut(Row) -> Result<(), E>,
@@ -46,7 +47,7 @@ pub fn each<E: From<Unavailable>>(
     const AT_ONCE: usize = 1000;
     let mut from = Uuid::nil();
     loop {
-        let page = rows.list(kind, &Part { below: None, tagged, from, count: AT_ONCE, now })?;
+        let page = rows.list(kind, &Part { below, tagged, from, count: AT_ONCE, now })?;
         let is_last = page.len() < AT_ONCE;
         if let Some(last) = page.last() {
             from = Uuid::from_u128(last.id.as_u128().saturating_add(1));

@@ -173,7 +173,7 @@ impl Store {
 
     /// Every entity of a kind, one after the other.
     pub fn each(&self, kind: &'static EntityKind, mut take: impl FnMut(Row)) -> Result<(), Unavailable> {
-        rows::each(self, kind, &Tagged::Anyhow, 0, |row| {
+        rows::each(self, kind, None, &Tagged::Anyhow, 0, |row| {
             take(row);
             Ok(())
         })
@@ -247,10 +247,14 @@ impl Store {
         from.change(None, |source| {
             self.change(Some(&author), |own| {
                 for kind in KINDS.iter().rev() {
-                    rows::each(own.rows(), kind, &Tagged::Anyhow, 0, |row| own.remove(kind, row.id).map_err(refused))?;
+                    rows::each(own.rows(), kind, None, &Tagged::Anyhow, 0, |row| {
+                        own.remove(kind, row.id).map_err(refused)
+                    })?;
                 }
                 for kind in KINDS.iter() {
-                    rows::each(source.rows(), kind, &Tagged::Anyhow, 0, |row| own.put(kind, &row).map_err(refused))?;
+                    rows::each(source.rows(), kind, None, &Tagged::Anyhow, 0, |row| {
+                        own.put(kind, &row).map_err(refused)
+                    })?;
                 }
                 Ok(())
             })
