@@ -57,11 +57,11 @@ impl Plugin for Acl {
             authenticated.is_some() && (!proven || consumer.is_none() || self.config.always_use_authenticated_groups);
         let (header, groups) = match (&consumer, authenticated) {
             (_, Some(groups)) if use_authenticated => (AUTHENTICATED_GROUPS, groups),
-            (Some(consumer), _) => (CONSUMER_GROUPS, &*consumer.groups),
+            (Some(consumer), _) => (CONSUMER_GROUPS, consumer.groups()),
             (None, _) => return Ok(ControlFlow::Break(refuse(StatusCode::UNAUTHORIZED, "Unauthorized"))),
         };
         let counted = consumer.as_ref().filter(|_| self.config.include_consumer_groups == Some(true));
-        let counted = || counted.iter().flat_map(|consumer| &consumer.consumer_groups).map(|group| &group.name);
+        let counted = || counted.iter().flat_map(|consumer| consumer.consumer_groups()).map(|group| &group.name);
         // A caller who proved nothing is asked to, where members alone are let in.
         if !proven
             && !use_authenticated

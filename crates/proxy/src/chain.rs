@@ -195,7 +195,7 @@ impl Slot {
         let consumer = exchange.identity.as_ref().and_then(|identity| identity.consumer.as_ref());
         let Some(consumer) = consumer else { return self.otherwise.as_ref() };
         let own = self.by_consumer.get(&consumer.id);
-        let groups = consumer.consumer_groups.iter().filter_map(|group| self.by_group.get(&group.id));
+        let groups = consumer.consumer_groups().iter().filter_map(|group| self.by_group.get(&group.id));
         // Of equals the first counts: the consumer's own before its groups', and these by their names.
         let own = own.into_iter().chain(groups).reduce(
             |best, one| {

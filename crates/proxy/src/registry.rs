@@ -13,9 +13,10 @@ use jose::VerifyingKey;
 use model::credential::{Algorithm, JwtSecret};
 use model::invalid::Place;
 use model::{Configuration, EntityKind, entity};
-use papaya::HashMap;
+use papaya::{Equivalent, HashMap, HashSet};
 use schema::{Secret, Violations};
 use std::cell::{Cell, RefCell};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -31,10 +32,10 @@ pub use passwords::{Busy, Upgrade};
 /// Who may call.
 #[derive(Default)]
 pub struct Registry {
-    consumers: HashMap<Uuid, Arc<Consumer>>,
-    usernames: HashMap<Box<str>, Uuid>,
-    custom_ids: HashMap<Box<str>, Uuid>,
-    keys: HashMap<KeyName, ApiKey>,
+    consumers: HashSet<ById>,
+    usernames: HashMap<Digest, Uuid>,
+    custom_ids: HashMap<Digest, Uuid>,
+    keys: HashMap<Digest, ApiKey>,
     jwts: HashMap<Box<str>, Arc<JwtCredential>>,
     basic: HashMap<Box<str>, Arc<BasicCredential>>,
     passwords: Passwords,
@@ -52,12 +53,42 @@ pub struct Consumer {
     pub id: Uuid,
     pub username: Option<Box<str>>,
     pub custom_id: Option<Box<str>>,
-    /// The ACL groups it is a member of.
-    pub groups: Box<[String]>,
-    /// The groups that plugins can be put on, in the order of their names.
-    pub consumer_groups: Box<[ConsumerGroup]>,
+    /// Most are in none.
+    groups: Option<Box<Groups>>,
     headers: OnceLock<Box<ConsumerHeaders>>,
     revoked: Revoked,
+}
+
+/// The groups that a consumer is in.
+#[derive(Clone, Default, PartialEq)]
+struct Groups {
+    /// Those of the `acl` plugin, in the order of their names.
+    acl: Vec<String>,
+    /// Those that plugins can be put on, in the order of their names.
+    consumer: Vec<ConsumerGroup>,
+}
+
+/// A consumer that is found by its identity, which stands in it.
+struct ById(Arc<Consumer>);
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &ById) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
+impl Equivalent<ById> for Uuid {
+    fn equivalent(&self, consumer: &ById) -> bool {
+        *self == consumer.0.id
+    }
 }
 
 /// A consumer as services see it.
@@ -81,13 +112,13 @@ pub struct ConsumerGroup {
     pub id: Uuid,
 }
 
-/// What an API key is known by: the first half of its SHA-256, which nobody finds another key for.
-type KeyName = [u8; 16];
+/// What a text is known by: the first half of its SHA-256. Nobody finds another text for it, and it is as short for all.
+type Digest = [u8; 16];
 
-fn key_name(key: &str) -> KeyName {
-    let mut name = [0; 16];
-    name.iter_mut().zip(jose::digest::sha256(key.as_bytes())).for_each(|(own, byte)| *own = byte);
-    name
+fn digest(text: &str) -> Digest {
+    let mut half = [0; 16];
+    half.iter_mut().zip(jose::digest::sha256(text.as_bytes())).for_each(|(own, byte)| *own = byte);
+    half
 }
 
 /// An API key; the key itself is not kept.
@@ -196,15 +227,15 @@ impl Registry {
     }
 
     pub fn consumer_by_username(&self, username: &str) -> Option<Arc<Consumer>> {
-        self.owner(*self.usernames.pin().get(username)?)
+        self.owner(*self.usernames.pin().get(&digest(username))?)
     }
 
     pub fn consumer_by_custom_id(&self, custom_id: &str) -> Option<Arc<Consumer>> {
-        self.owner(*self.custom_ids.pin().get(custom_id)?)
+        self.owner(*self.custom_ids.pin().get(&digest(custom_id))?)
     }
 
     fn owner(&self, id: Uuid) -> Option<Arc<Consumer>> {
-        self.consumers.pin().get(&id).cloned()
+        self.consumers.pin().get(&id).map(|found| found.0.clone())
     }
 
     fn identity(&self, consumer: Uuid, id: Uuid, identifier: HeaderValue) -> Option<Identity> {
@@ -216,12 +247,12 @@ impl Registry {
     fn renewed(&self, consumer: Uuid, credential: Option<Uuid>) -> Option<Arc<Consumer>> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let is_there = credential.is_none_or(|id| held.contains_key(&id));
-        self.consumers.pin().get(&consumer).filter(|_| is_there).cloned()
+        self.owner(consumer).filter(|_| is_there)
     }
 
     /// Whose API key it is, if it has not expired. `now` is in seconds since 1970.
     pub fn api_key(&self, key: &str, now: u64) -> Option<Identity> {
-        let found = *self.keys.pin().get(&key_name(key))?;
+        let found = *self.keys.pin().get(&digest(key))?;
         match found.expires_at.is_none_or(|expires_at| now < expires_at) {
             true => self.identity(found.consumer, found.id, header_value(&found.id.to_string())),
             false => None,
@@ -273,13 +304,23 @@ impl Registry {
 }
 
 impl Consumer {
+    /// The ACL groups it is a member of.
+    pub fn groups(&self) -> &[String] {
+        self.groups.as_deref().map_or(&[], |groups| &groups.acl)
+    }
+
+    /// The groups that plugins can be put on, in the order of their names.
+    pub fn consumer_groups(&self) -> &[ConsumerGroup] {
+        self.groups.as_deref().map_or(&[], |groups| &groups.consumer)
+    }
+
     pub fn headers(&self) -> &ConsumerHeaders {
         self.headers.get_or_init(|| {
             Box::new(ConsumerHeaders {
                 id: header_value(&self.id.to_string()),
                 username: self.username.as_deref().map(header_value),
                 custom_id: self.custom_id.as_deref().map(header_value),
-                groups: header_value(&self.groups.join(", ")),
+                groups: header_value(&self.groups().join(", ")),
             })
         })
     }

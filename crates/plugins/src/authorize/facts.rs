@@ -111,7 +111,7 @@ impl Fact {
             }
             Fact::Groups => {
                 let proven = exchange.authenticated_groups.iter().flatten();
-                let own = consumer().map(|consumer| &*consumer.groups).unwrap_or_default();
+                let own = consumer().map(|consumer| consumer.groups()).unwrap_or_default();
                 list(own.iter().chain(proven).map(|group| text(group)))
             }
             Fact::ConsumerId => text(&consumer().map(|consumer| consumer.id.to_string()).unwrap_or_default()),

@@ -1,8 +1,8 @@
 //! Rows put into the registry, and taken out of it.
 
 use super::{
-    ApiKey, BasicCredential, CertificateCredential, Consumer, ConsumerGroup, HmacCredential, JwtCredential, KeyName,
-    Registry, Revoked, key_name,
+    ApiKey, BasicCredential, ById, CertificateCredential, Consumer, ConsumerGroup, Digest, Groups, HmacCredential,
+    JwtCredential, Registry, Revoked, digest,
 };
 use crate::identity::header_value;
 use model::consumer;
@@ -11,22 +11,23 @@ use model::credential::{Acl, BasicAuth, HmacAuth, JwtSecret, KeyAuth, MtlsAuth};
 use model::vault::Vaults;
 use model::{EntityKind, Row};
 use schema::{Schema, Violations};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock, PoisonError};
 use uuid::Uuid;
 
 /// By the identity of a row, what it has brought in.
-pub(super) type Held = HashMap<Uuid, Entry>;
+pub(super) type Held = BTreeMap<Uuid, Entry>;
 
+/// There may be millions of API keys: nothing here is larger than theirs.
 #[derive(PartialEq)]
 pub(super) enum Entry {
-    ApiKey(KeyName),
+    ApiKey(Digest),
     Jwt(Box<str>),
     Basic(Box<str>),
     Hmac(Box<str>),
     Certificate(Box<str>),
-    Acl { consumer: Uuid, group: Box<str> },
-    Member { consumer: Uuid, group: Uuid },
+    Acl(Box<(Uuid, String)>),
+    Member(Box<(Uuid, Uuid)>),
 }
 
 impl Registry {
@@ -45,15 +46,15 @@ impl Registry {
             }
             "consumer_group_consumers" => {
                 let member: Membership = read(kind, row, vaults)?;
-                Entry::Member { consumer: member.consumer.id, group: member.consumer_group.id }
+                Entry::Member((member.consumer.id, member.consumer_group.id).into())
             }
             "acls" => {
                 let acl: Acl = read(kind, row, vaults)?;
-                Entry::Acl { consumer: acl.consumer.id, group: acl.group.into() }
+                Entry::Acl((acl.consumer.id, acl.group).into())
             }
             "keyauth_credentials" => {
                 let own: KeyAuth = read(kind, row, vaults)?;
-                let hash = key_name(own.key.as_ref().map_or("", |key| key.reveal()));
+                let hash = digest(own.key.as_ref().map_or("", |key| key.reveal()));
                 let key = ApiKey { consumer: own.consumer.id, id: own.id, expires_at: row.expires_at };
                 // Two references may lead to one secret; whose request it is must not be left to chance.
                 if self.keys.pin().get(&hash).is_some_and(|other| other.id != own.id) {
@@ -105,13 +106,11 @@ impl Registry {
             self.release(row.id, &old);
         }
         match &entry {
-            Entry::Acl { consumer, group } => {
-                self.change_consumer(*consumer, |groups, _| groups.push(group.to_string()));
-            }
-            Entry::Member { consumer, group } => {
-                let name = self.groups.pin().get(group).cloned();
-                let group = name.map(|name| ConsumerGroup { name: name.into(), id: *group });
-                self.change_consumer(*consumer, |_, groups| groups.extend(group.clone()));
+            Entry::Acl(own) => self.change_consumer(own.0, |groups| groups.acl.push(own.1.clone())),
+            Entry::Member(own) => {
+                let name = self.groups.pin().get(&own.1).cloned();
+                let group = name.map(|name| ConsumerGroup { name: name.into(), id: own.1 });
+                self.change_consumer(own.0, |groups| groups.consumer.extend(group.clone()));
             }
             _ => {}
         }
@@ -130,8 +129,8 @@ impl Registry {
         let mut value = schema::Value::Object(row.json.clone());
         kind.record.resolve(&mut value, &|reference| vaults.resolve(reference))?;
         let key = value.get("key").and_then(schema::Value::as_str).filter(|_| kind.name == "keyauth_credentials");
-        let hash = key.map(key_name);
-        let is_other = |hash: &KeyName| {
+        let hash = key.map(digest);
+        let is_other = |hash: &Digest| {
             let keys = self.keys.pin();
             keys.get(hash).is_some_and(|other| other.id != row.id && !others.contains(&other.id))
         };
@@ -146,9 +145,9 @@ impl Registry {
         let group = |field: &str| row.json.get(field).and_then(schema::Value::as_str).unwrap_or_default();
         let consumer = row.reference("consumer").unwrap_or_default();
         let says = match kind.name {
-            "acls" => Entry::Acl { consumer, group: group("group").into() },
+            "acls" => Entry::Acl((consumer, group("group").to_owned()).into()),
             "consumer_group_consumers" => {
-                Entry::Member { consumer, group: row.reference("consumer_group").unwrap_or_default() }
+                Entry::Member((consumer, row.reference("consumer_group").unwrap_or_default()).into())
             }
             _ => return,
         };
@@ -163,7 +162,7 @@ impl Registry {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.clear();
         let consumers = self.consumers.pin();
-        consumers.iter().for_each(|(_, consumer)| consumer.revoked.set());
+        consumers.iter().for_each(|own| own.0.revoked.set());
         consumers.clear();
     }
 
@@ -214,34 +213,28 @@ impl Registry {
                 self.change_certificates(name, id, None);
                 self.look_again(owner);
             }
-            Entry::Acl { consumer, group } => {
-                self.change_consumer(*consumer, |groups, _| groups.retain(|name| **name != **group));
-            }
-            Entry::Member { consumer, group } => {
-                self.change_consumer(*consumer, |_, groups| groups.retain(|own| own.id != *group));
+            Entry::Acl(own) => self.change_consumer(own.0, |groups| groups.acl.retain(|name| *name != own.1)),
+            Entry::Member(own) => {
+                self.change_consumer(own.0, |groups| groups.consumer.retain(|group| group.id != own.1));
             }
         }
     }
 
     fn put_consumer(&self, row: consumer::Consumer) {
-        let (username, custom_id): (Option<Box<str>>, Option<Box<str>>) =
-            (row.username.map(Into::into), row.custom_id.map(Into::into));
-        let (id, consumers) = (row.id, self.consumers.pin());
-        let old = consumers.get(&id).cloned();
-        let (groups, consumer_groups) =
-            old.as_ref().map(|old| (old.groups.clone(), old.consumer_groups.clone())).unwrap_or_default();
-        let new = Consumer::new(id, username.clone(), custom_id.clone(), groups, consumer_groups);
-        consumers.insert(id, Arc::new(new));
+        let old = self.owner(row.id);
+        let groups = old.as_ref().and_then(|old| old.groups.clone());
+        let new = Arc::new(Consumer::new(row.id, row.username.map(Into::into), row.custom_id.map(Into::into), groups));
+        self.consumers.pin().insert(ById(new.clone()));
         for (names, new, old) in [
-            (&self.usernames, username, old.as_ref().and_then(|old| old.username.clone())),
-            (&self.custom_ids, custom_id, old.as_ref().and_then(|old| old.custom_id.clone())),
+            (&self.usernames, &new.username, old.as_ref().and_then(|old| old.username.as_ref())),
+            (&self.custom_ids, &new.custom_id, old.as_ref().and_then(|old| old.custom_id.as_ref())),
         ] {
             let names = names.pin();
-            if let Some(new) = &new {
-                names.insert(new.clone(), id);
+            if let Some(new) = new {
+                names.insert(digest(new), row.id);
             }
             if let Some(old) = old.filter(|old| new.as_ref() != Some(old)) {
-                let _ = names.remove_if(&*old, |_, own| *own == id);
+                let _ = names.remove_if(&digest(old), |_, own| *own == row.id);
             }
         }
         if let Some(old) = old {
@@ -250,11 +243,11 @@ impl Registry {
     }
 
     fn remove_consumer(&self, id: Uuid) {
-        let consumers = self.consumers.pin();
-        let Some(old) = consumers.remove(&id) else { return };
+        let Some(old) = self.owner(id) else { return };
+        self.consumers.pin().remove(&id);
         for (names, name) in [(&self.usernames, &old.username), (&self.custom_ids, &old.custom_id)] {
             if let Some(name) = name {
-                let _ = names.pin().remove_if(&**name, |_, own| *own == id);
+                let _ = names.pin().remove_if(&digest(name), |_, own| *own == id);
             }
         }
         old.revoked.set();
@@ -263,23 +256,23 @@ impl Registry {
     /// What goes on for a consumer is looked at again: a credential has gone.
     fn look_again(&self, consumer: Option<Uuid>) {
         if let Some(id) = consumer {
-            self.change_consumer(id, |_, _| ());
+            self.change_consumer(id, |_| ());
         }
     }
 
     /// Another consumer takes the place of the old one, which whoever has remembered it must not use any more. What changes
     /// is its groups: those of the `acl` plugin, and those that plugins are put on.
-    fn change_consumer(&self, id: Uuid, change: impl Fn(&mut Vec<String>, &mut Vec<ConsumerGroup>)) {
-        let consumers = self.consumers.pin();
-        let Some(old) = consumers.get(&id).cloned() else { return };
-        let (mut groups, mut consumer_groups) = (old.groups.to_vec(), old.consumer_groups.to_vec());
-        change(&mut groups, &mut consumer_groups);
-        groups.sort_unstable();
-        groups.dedup();
-        consumer_groups.sort();
-        consumer_groups.dedup();
-        let (username, custom_id) = (old.username.clone(), old.custom_id.clone());
-        consumers.insert(id, Arc::new(Consumer::new(id, username, custom_id, groups.into(), consumer_groups.into())));
+    fn change_consumer(&self, id: Uuid, change: impl Fn(&mut Groups)) {
+        let Some(old) = self.owner(id) else { return };
+        let mut groups = old.groups.as_deref().cloned().unwrap_or_default();
+        change(&mut groups);
+        groups.acl.sort_unstable();
+        groups.acl.dedup();
+        groups.consumer.sort();
+        groups.consumer.dedup();
+        let groups = Some(groups).filter(|groups| *groups != Groups::default()).map(Box::new);
+        let new = Consumer::new(id, old.username.clone(), old.custom_id.clone(), groups);
+        self.consumers.pin().insert(ById(Arc::new(new)));
         old.revoked.set();
     }
 
@@ -297,11 +290,11 @@ impl Registry {
     /// Groups are renamed seldom: everybody is looked at.
     fn change_members(&self, id: Uuid, change: impl Fn(&mut ConsumerGroup)) {
         let consumers = self.consumers.pin();
-        let is_member = |consumer: &Arc<Consumer>| consumer.consumer_groups.iter().any(|group| group.id == id);
-        let members: Vec<Uuid> = consumers.iter().filter(|(_, own)| is_member(own)).map(|(id, _)| *id).collect();
+        let is_member = |own: &&ById| own.0.consumer_groups().iter().any(|group| group.id == id);
+        let members: Vec<Uuid> = consumers.iter().filter(is_member).map(|own| own.0.id).collect();
         for member in members {
-            self.change_consumer(member, |_, groups| {
-                groups.iter_mut().filter(|group| group.id == id).for_each(&change)
+            self.change_consumer(member, |groups| {
+                groups.consumer.iter_mut().filter(|group| group.id == id).for_each(&change);
             });
         }
     }
@@ -318,15 +311,8 @@ impl Registry {
 }
 
 impl Consumer {
-    fn new(
-        id: Uuid,
-        username: Option<Box<str>>,
-        custom_id: Option<Box<str>>,
-        groups: Box<[String]>,
-        consumer_groups: Box<[ConsumerGroup]>,
-    ) -> Consumer {
-        let (headers, revoked) = (OnceLock::new(), Revoked::default());
-        Consumer { id, username, custom_id, groups, consumer_groups, headers, revoked }
+    fn new(id: Uuid, username: Option<Box<str>>, custom_id: Option<Box<str>>, groups: Option<Box<Groups>>) -> Consumer {
+        Consumer { id, username, custom_id, groups, headers: OnceLock::new(), revoked: Revoked::default() }
     }
 }
 
@@ -342,6 +328,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use schema::{Value, json};
+    use std::collections::HashMap;
 
     /// A change that the tests make: of which kind, which of few identities, and with which of few names; or none.
     type Step = (usize, u128, u128, Option<u8>);
@@ -372,9 +359,9 @@ mod tests {
         let who = |identity: Option<crate::identity::Identity>| {
             let identity = identity?;
             let consumer = identity.consumer?;
-            let groups: Vec<&str> = consumer.consumer_groups.iter().map(|group| group.name.as_str()).collect();
+            let groups: Vec<&str> = consumer.consumer_groups().iter().map(|group| group.name.as_str()).collect();
             let by = identity.credential.map(|own| format!("{:?}", own.identifier));
-            Some(json!([consumer.id, consumer.username, consumer.groups, groups, by]))
+            Some(json!([consumer.id, consumer.username, consumer.groups(), groups, by]))
         };
         let of = |name: u8| {
             let named = match registry.certificate(&format!("s{name}"), Uuid::nil()) {
@@ -404,7 +391,7 @@ mod tests {
         news.iter().for_each(|row| registry.leave_groups(kind("acls").expect("it is one"), row));
         news.iter().for_each(|row| put("acls", row));
         let found = registry.consumer_by_username("c0").expect("it was put there");
-        assert_eq!(&*found.groups, ["g1", "g2"]);
+        assert_eq!(found.groups(), ["g1", "g2"]);
     }
 
     /// Whoever has remembered somebody of a registry that was replaced must look again, and finds nobody.

@@ -179,7 +179,7 @@ fn decided(placement: &Placement, verdict: &Verdict, exchange: &Exchange, before
         told["caller"] = json!({
             "authenticated": identity.credential.is_some(),
             "consumer": consumer.map(|consumer| json!({ "id": consumer.id, "username": consumer.username })),
-            "groups": exchange.authenticated_groups.as_deref().or(consumer.map(|consumer| &*consumer.groups)),
+            "groups": exchange.authenticated_groups.as_deref().or(consumer.map(|consumer| consumer.groups())),
         });
     }
     let after = &exchange.request.headers;
