@@ -101,6 +101,7 @@ impl<G: Gate> Admin<G> {
                 writes,
                 document: document.as_deref(),
                 catalog: self.gate.catalog(),
+                readable_keys: self.gate.has_readable_keys(),
                 now: self.gate.now(),
                 path: request.uri().path(),
                 query: Query::read(request.uri().query()),

@@ -14,6 +14,8 @@ pub(crate) struct Call<'a> {
     /// The configuration, where it is one document.
     pub(crate) document: Option<&'a Configuration>,
     pub(crate) catalog: &'a Catalog,
+    /// Whether API keys are kept so that they can be read again.
+    pub(crate) readable_keys: bool,
     /// Seconds since 1970.
     pub(crate) now: u64,
     /// The path as it was given.

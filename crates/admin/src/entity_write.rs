@@ -12,7 +12,7 @@ use crate::shown;
 use crate::validate;
 use http::StatusCode;
 use model::rows::{Asked, Below};
-use model::{Complete, EntityKind, Hashing, Row, Writes, entity};
+use model::{Complete, EntityKind, Hashing, Row, Writes, api_key, entity};
 use schema::{Map, Value, Violations, json};
 use uuid::Uuid;
 
@@ -137,8 +137,8 @@ struct Change {
     row: Row,
     /// Server names that come with a certificate, and are entities of their own.
     snis: Option<Vec<String>>,
-    /// A token that was made, to be told once.
-    token: Option<String>,
+    /// A field that is kept in a form that nobody can read, and its value, to be told once.
+    once: Option<(&'static str, String)>,
 }
 
 impl Change {
@@ -156,7 +156,9 @@ impl Change {
             }
         }
         model::fill(kind, &mut json, call.now).map_err(Error::Schema)?;
-        let token = new_token(kind, &mut json)?;
+        let token = new_token(kind, &mut json)?.map(|token| ("token", token));
+        let key = api_key::hide(kind, &mut json, old.map(|old| &old.json), call.readable_keys);
+        let once = token.or(key.map(|key| ("key", key)));
         let snis = match kind.name {
             "certificates" => json
                 .remove("snis")
@@ -167,7 +169,7 @@ impl Change {
         };
         let expires_at = ttl.map(|ttl| call.now.saturating_add(ttl));
         let row = Row { id, json, place: Default::default(), expires_at };
-        Ok(Change { kind, row, snis, token })
+        Ok(Change { kind, row, snis, once })
     }
 
     fn make(self, call: &Call, writes: &dyn Writes, status: StatusCode) -> Result<Response, Error> {
@@ -177,8 +179,8 @@ impl Change {
         }
         let mut shown = shown::shown(call, self.kind, &self.row)?;
         let tag = shown::tag(&shown);
-        if let Some(token) = &self.token {
-            shown["token"] = json!(token);
+        if let Some((field, value)) = &self.once {
+            shown[*field] = json!(value);
         }
         Ok(reply::tagged(reply::json(status, &shown), &tag))
     }

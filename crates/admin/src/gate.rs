@@ -31,6 +31,9 @@ pub trait Gate {
     /// Whether requests may name this host, which is neither an address nor this machine.
     fn is_known_host(&self, host: &str) -> bool;
 
+    /// Whether API keys are kept so that they can be read again.
+    fn has_readable_keys(&self) -> bool;
+
     /// Somebody has asked for a change and was answered so.
     fn log(&self, who: &str, method: &Method, path: &str, status: StatusCode);
 

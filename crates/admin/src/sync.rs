@@ -10,7 +10,7 @@ use crate::reply::{self, Response};
 use model::declarative::Written;
 use model::entity::KINDS;
 use model::rows::{Claim, Tagged};
-use model::{EntityKind, Row, Writes, entity, keep_hashes, without_secrets};
+use model::{EntityKind, Row, Writes, api_key, entity, keep_hashes, without_secrets};
 use schema::{Field, Kind, Map, Rule, Value, Violations, json};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -112,8 +112,10 @@ fn steps(call: &Call, written: &Written) -> Result<Vec<Step>, Error> {
                 adopted.insert(row.id, before.id);
                 become_the_same(&mut row, before);
             }
+            let kept = before.as_ref().map(|before| &before.json);
+            api_key::hide(kind, &mut row.json, kept, call.readable_keys);
             if !written.is_hashed {
-                keep_hashes(kind, &mut row.json, before.as_ref().map(|before| &before.json)).map_err(Error::Schema)?;
+                keep_hashes(kind, &mut row.json, kept).map_err(Error::Schema)?;
             }
             if before.as_ref().is_none_or(|before| !is_same(before, &row)) {
                 steps.push(Step { kind, before, after: Some(row) });

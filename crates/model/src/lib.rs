@@ -4,6 +4,7 @@
 //! complete rows with resolved references, or every violation at once; nothing in between.
 
 pub mod admin_token;
+pub mod api_key;
 pub mod certificate;
 mod complete;
 pub mod configuration;

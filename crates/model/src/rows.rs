@@ -1,5 +1,6 @@
 //! Entities, wherever they are kept: what can be asked of them, and how they are changed.
 
+use crate::api_key;
 use crate::configuration::{Configuration, Row};
 use crate::entity::{EntityKind, KINDS};
 use schema::{Map, Value};
@@ -174,7 +175,7 @@ impl EntityKind {
     /// What must be this entity's alone.
     pub fn claims(&self, entity: &Map<String, Value>) -> Vec<Claim> {
         let value = |field: &&'static str| match entity.get(*field) {
-            Some(Value::String(text)) => text.clone(),
+            Some(Value::String(text)) => self.claimed(field, text),
             Some(Value::Object(reference)) => {
                 reference.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
             }
@@ -192,6 +193,14 @@ impl EntityKind {
         let together =
             together.filter(|claim| self.name != "keys" || claim.values.iter().all(|value| !value.is_empty()));
         single.chain(together).collect()
+    }
+
+    /// What a value of a field is known by: different ones may mean the same.
+    pub fn claimed(&self, field: &str, value: &str) -> String {
+        match (self.name, field) {
+            ("keyauth_credentials", "key") => api_key::unreadable(value),
+            _ => value.to_owned(),
+        }
     }
 
     /// Whether the value of a field that names the entity is a secret, too.
@@ -242,8 +251,10 @@ impl Rows for Configuration {
     }
 
     fn by_field(&self, kind: &'static EntityKind, asked: &Asked) -> Result<Option<Row>, Unavailable> {
+        let claimed = kind.claimed(asked.field, asked.value);
+        let is_it = |value: &str| value == asked.value || kind.claimed(asked.field, value) == claimed;
         let found = |row: &&Row| {
-            row.json.get(asked.field).and_then(Value::as_str) == Some(asked.value)
+            row.json.get(asked.field).and_then(Value::as_str).is_some_and(is_it)
                 && row.is_alive(asked.now)
                 && row.is_below(asked.below)
         };

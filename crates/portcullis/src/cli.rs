@@ -335,6 +335,8 @@ pub enum DbCommand {
     Migrate,
     /// Encrypt anew what is not under the first encryption key
     Encrypt,
+    /// Keep API keys as their SHA-256 alone, those that can be read so far, too (see the setting readable_keys)
+    HashKeys,
     /// Copy every entity into a new file, encrypted as in the database
     Backup {
         /// The file to write

@@ -37,7 +37,7 @@ pub struct Gate {
     shown: ArcSwap<Value>,
     /// What was read last, without those who call.
     entities: ArcSwap<Configuration>,
-    hosts: ArcSwap<Hosts>,
+    operation: ArcSwap<Operation>,
     names: Arc<Names>,
     hostname: String,
     node_id: Uuid,
@@ -112,7 +112,7 @@ impl Gate {
             data,
             shown: ArcSwap::from_pointee(parts::shown(&settings)),
             entities,
-            hosts: ArcSwap::from_pointee(Hosts::of(&settings)),
+            operation: ArcSwap::from_pointee(Operation::of(&settings)),
             names,
             hostname: hostname(),
             node_id: Uuid::new_v4(),
@@ -174,7 +174,7 @@ impl Gate {
         let later = parts::later(&state.settings, &settings);
         self.shared.conduct.store(Arc::new(conduct::of(&settings)));
         self.shown.store(Arc::new(parts::shown(&settings)));
-        self.hosts.store(Arc::new(Hosts::of(&settings)));
+        self.operation.store(Arc::new(Operation::of(&settings)));
         let configuration = self.swap(plan);
         logging::set(settings.log_level);
         for (listeners, fresh) in [callers, operators].into_iter().flatten() {
@@ -312,18 +312,21 @@ impl Gate {
     }
 }
 
-/// The names that the Admin API is asked under.
-struct Hosts {
-    names: Vec<String>,
-    any: bool,
+/// What the Admin API goes by.
+struct Operation {
+    /// The names that it is asked under.
+    hosts: Vec<String>,
+    /// Whether any other name will do.
+    any_host: bool,
+    readable_keys: bool,
 }
 
-impl Hosts {
-    fn of(settings: &Settings) -> Hosts {
-        let names = settings.admin_hosts.clone();
+impl Operation {
+    fn of(settings: &Settings) -> Operation {
+        let hosts = settings.admin_hosts.clone();
         // Who lets other machines in reaches the gate under a name that only they know.
-        let any = names.is_empty() && !settings.admin_listen.iter().all(|own| own.addr.ip().is_loopback());
-        Hosts { names, any }
+        let any_host = hosts.is_empty() && !settings.admin_listen.iter().all(|own| own.addr.ip().is_loopback());
+        Operation { hosts, any_host, readable_keys: settings.readable_keys }
     }
 }
 
@@ -446,8 +449,12 @@ impl admin::Gate for Handle {
     }
 
     fn is_known_host(&self, host: &str) -> bool {
-        let hosts = self.0.hosts.load();
-        hosts.any || hosts.names.iter().any(|own| own == host)
+        let operation = self.0.operation.load();
+        operation.any_host || operation.hosts.iter().any(|own| own == host)
+    }
+
+    fn has_readable_keys(&self) -> bool {
+        self.0.operation.load().readable_keys
     }
 
     fn log(&self, who: &str, method: &Method, path: &str, status: StatusCode) {

@@ -116,8 +116,12 @@ pub struct ConsumerGroup {
 type Digest = [u8; 16];
 
 fn digest(text: &str) -> Digest {
+    half(jose::digest::sha256(text.as_bytes()))
+}
+
+fn half(whole: [u8; 32]) -> Digest {
     let mut half = [0; 16];
-    half.iter_mut().zip(jose::digest::sha256(text.as_bytes())).for_each(|(own, byte)| *own = byte);
+    half.iter_mut().zip(whole).for_each(|(own, byte)| *own = byte);
     half
 }
 

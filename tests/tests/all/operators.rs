@@ -1,7 +1,9 @@
 //! Who may change what over the Admin API, who has changed it, and whose change counts.
 
 use serde_json::{Value, json};
-use tests::{Answer, Gate, http};
+use std::fs;
+use std::process::Command;
+use tests::{Answer, DEADLINE, Gate, Origin, TempDir, eventually, http};
 
 fn ask(gate: &Gate, method: &str, path: &str, token: &str, body: &Value) -> Answer {
     let fields = [("Authorization", format!("Bearer {token}")), ("Content-Type", "application/json".to_owned())];
@@ -83,6 +85,82 @@ fn the_rights_of_a_path_end_with_it() {
     let bobs = gate.admin("GET", "/consumers/bob/key-auth/bobs", "").json()["id"].clone();
     ask("PUT", "/consumers/ann/key-auth/new", json!({ "id": bobs })).expect_status(400);
     assert_eq!(gate.admin("GET", "/consumers/bob/key-auth/bobs", "").expect_status(200).json()["id"], bobs);
+}
+
+/// `readable_keys = off`: whoever reads the database, or the Admin API, finds no key that lets anybody in.
+#[test]
+fn a_key_is_told_once() {
+    let (origin, dir) = (Origin::start(), TempDir::new());
+    let start = |readable: &str| {
+        let gate = Gate::stored().env("PORTCULLIS_DATA", dir.path().to_str().unwrap());
+        gate.env("PORTCULLIS_READABLE_KEYS", readable).start()
+    };
+    let digest = |text: &str| {
+        let shown = tests::run(Command::new("sh").args(["-c", "printf %s \"$0\" | sha256sum", text])).text();
+        format!("sha256:{}", shown.split(' ').next().unwrap())
+    };
+    let status = |gate: &Gate, key: &str| http(gate.proxy(), "GET", "/", &[("apikey", key)], b"").status;
+    // One that was kept before stays as it is until somebody says otherwise.
+    let gate = start("on");
+    for (path, body) in [
+        ("/services", json!({ "name": "s", "url": origin.url() })),
+        ("/services/s/routes", json!({ "paths": ["/"] })),
+        ("/plugins", json!({ "name": "key-auth" })),
+        ("/consumers", json!({ "username": "ann" })),
+        ("/consumers/ann/key-auth", json!({ "key": "from-before" })),
+    ] {
+        gate.admin("POST", path, &body.to_string()).expect_status(201);
+    }
+    drop(gate);
+    let gate = start("off");
+    let tell = |args: &[&str]| {
+        let (command, rest) = args.split_at(1);
+        tell(&gate, &[command, &["--data", dir.path().to_str().unwrap()], rest].concat())
+    };
+    let made = gate.admin("POST", "/consumers/ann/key-auth", "{}").expect_status(201).json();
+    let (key, id) = (made["key"].as_str().unwrap(), made["id"].as_str().unwrap());
+    assert_eq!(key.len(), 32);
+    let shown = |path: &str| gate.admin("GET", path, "").expect_status(200).json()["key"].as_str().unwrap().to_owned();
+    assert_eq!(shown(&format!("/key-auths/{id}")), digest(key));
+    assert_eq!(shown(&format!("/consumers/ann/key-auth/{key}")), digest(key));
+    assert_eq!(status(&gate, key), 200);
+    // What is kept is no key.
+    assert_eq!(status(&gate, &digest(key)), 401);
+    // It is still nobody else's, in either form.
+    for taken in [key, &digest(key)] {
+        let body = json!({ "key": taken }).to_string();
+        gate.admin("POST", "/consumers/ann/key-auth", &body).expect_status(409);
+    }
+    let changed = gate.admin("PATCH", &format!("/key-auths/{id}"), r#"{"key":"another"}"#).expect_status(200);
+    assert_eq!(
+        (changed.json()["key"].as_str(), shown(&format!("/key-auths/{id}"))),
+        (Some("another"), digest("another"))
+    );
+    assert_eq!(["another", key, "from-before"].map(|key| status(&gate, key)), [200, 401, 200]);
+    assert_eq!(shown("/key-auths/from-before"), "from-before");
+    tell(&["db", "hash-keys"]).expect_code(0);
+    eventually(DEADLINE, || match shown("/key-auths/from-before") {
+        shown if shown == digest("from-before") => Ok(()),
+        other => Err(other),
+    });
+    assert_eq!(status(&gate, "from-before"), 200);
+    // A file may hold either form; what is written out can be read in again.
+    let file = dir.join("out.yml").to_str().unwrap().to_owned();
+    tell(&["dump", "--output", &file]).expect_code(0);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&digest("another")) && !text.contains("key: another"), "{text}");
+    assert_eq!(tell(&["sync", &file]).expect_code(0).text(), "nothing differs\n");
+    let plain = text.replace(&digest("another"), "another").replace(&digest("from-before"), "a-new-one");
+    fs::write(&file, plain).unwrap();
+    let told = tell(&["sync", &file]).expect_code(0).text();
+    assert!(
+        told.ends_with("0 created, 1 changed, 0 deleted\n") || told.ends_with("1 created, 0 changed, 1 deleted\n"),
+        "{told}"
+    );
+    assert_eq!(["another", "from-before", "a-new-one"].map(|key| status(&gate, key)), [200, 401, 200]);
+    assert!(!gate.admin("GET", "/key-auths", "").text().contains("a-new-one"));
+    let kept = fs::read(dir.join("portcullis.db")).unwrap();
+    assert!(!kept.windows(9).any(|bytes| bytes == b"a-new-one"));
 }
 
 #[test]

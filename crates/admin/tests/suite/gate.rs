@@ -65,6 +65,10 @@ impl Gate for Rig {
         host == "gate.test"
     }
 
+    fn has_readable_keys(&self) -> bool {
+        true
+    }
+
     fn log(&self, who: &str, method: &Method, path: &str, status: StatusCode) {
         println!("{who} {method} {path} {status}");
     }

@@ -4,7 +4,11 @@ use crate::cli::{DbCommand, DbFlags};
 use crate::data_dir::DataDir;
 use crate::kept::Kept;
 use crate::settings::words::Database;
+use model::rows::Refused;
+use model::{EntityKind, api_key, entity, without_secrets};
+use schema::{Map, Value};
 use std::io::Write;
+use store::{Author, Store};
 
 pub fn run(flags: &DbFlags, out: &mut impl Write) -> Result<(), String> {
     let settings = flags.place.settings()?;
@@ -33,14 +37,12 @@ pub fn run(flags: &DbFlags, out: &mut impl Write) -> Result<(), String> {
             }
         }
         DbCommand::Encrypt => {
-            let mut told = 0;
-            let count = store.seal_anew(|count| {
-                if count >= told + 10_000 {
-                    told = count;
-                    eprintln!("{count} entities");
-                }
-            });
-            format!("{} entities are under the first key now", count.map_err(failed)?)
+            let count = store.seal_anew(tell()).map_err(failed)?;
+            format!("{count} entities are under the first key now")
+        }
+        DbCommand::HashKeys => {
+            let count = hash_keys(&store, tell()).map_err(|refused| format!("database: {refused}"))?;
+            format!("{count} API keys cannot be read any more; older backups still hold them")
         }
         DbCommand::Backup { file } => {
             store.back_up(file).map_err(failed)?;
@@ -52,4 +54,40 @@ pub fn run(flags: &DbFlags, out: &mut impl Write) -> Result<(), String> {
         }
     };
     writeln!(out, "{said}").map_err(|error| error.to_string())
+}
+
+/// How far it is, now and then.
+fn tell() -> impl FnMut(u64) {
+    let mut told = 0;
+    move |count| {
+        if count >= told + 10_000 {
+            told = count;
+            eprintln!("{count} entities");
+        }
+    }
+}
+
+/// Puts API keys into the form that nobody can read; the number of those that were not in it. Running gates follow.
+fn hash_keys(store: &Store, mut tell: impl FnMut(u64)) -> Result<u64, Refused> {
+    let Some(kind) = entity::kind("keyauth_credentials") else { return Ok(0) };
+    let shown = |kind: &EntityKind, entity: &Map<String, Value>| without_secrets(&kind.record, entity).into();
+    let author = Author { name: "portcullis db hash-keys", shown: &|kind, entity| shown(kind, entity) };
+    let mut ids = Vec::new();
+    store.each(kind, |row| ids.push(row.id))?;
+    let mut count = 0;
+    for ids in ids.chunks(1000) {
+        count += store.change(Some(&author), |change| {
+            let mut count = 0;
+            for id in ids {
+                let Some(mut row) = change.by_id(kind, *id, 0)? else { continue };
+                if api_key::hide(kind, &mut row.json, None, false).is_some() {
+                    change.put(kind, &row)?;
+                    count += 1;
+                }
+            }
+            Ok::<u64, Refused>(count)
+        })?;
+        tell(count);
+    }
+    Ok(count)
 }

@@ -56,6 +56,14 @@ settings! {
         /// The keys themselves, in place of a file; several with commas between them. Secret.
         encryption_key: Option<Secret> = "" => Secret::optional, Ours;
 
+        /// Whether API keys are kept in the database so that the Admin API can show them again: `on`, as tools for Kong
+        /// expect, or `off`.
+        ///
+        /// With `off` a key is told once, in the answer to the request that made or gave it, and kept as `sha256:` and its
+        /// SHA-256, which is also shown from then on. Keys that were kept before stay as they are until
+        /// `portcullis db hash-keys` has been run.
+        readable_keys: bool = "on" => value::switch, Ours;
+
         /// The plugins that may be used: `bundled`, a comma list of names, or `off`.
         ///
         /// A configuration that uses another plugin is refused as a whole.

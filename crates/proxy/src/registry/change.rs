@@ -2,9 +2,10 @@
 
 use super::{
     ApiKey, BasicCredential, ById, CertificateCredential, Consumer, ConsumerGroup, Digest, Groups, HmacCredential,
-    JwtCredential, Registry, Revoked, digest,
+    JwtCredential, Registry, Revoked, digest, half,
 };
 use crate::identity::header_value;
+use model::api_key;
 use model::consumer;
 use model::consumer_group::{self, Membership};
 use model::credential::{Acl, BasicAuth, HmacAuth, JwtSecret, KeyAuth, MtlsAuth};
@@ -54,7 +55,7 @@ impl Registry {
             }
             "keyauth_credentials" => {
                 let own: KeyAuth = read(kind, row, vaults)?;
-                let hash = digest(own.key.as_ref().map_or("", |key| key.reveal()));
+                let hash = half(api_key::digest(own.key.as_ref().map_or("", |key| key.reveal())));
                 let key = ApiKey { consumer: own.consumer.id, id: own.id, expires_at: row.expires_at };
                 // Two references may lead to one secret; whose request it is must not be left to chance.
                 if self.keys.pin().get(&hash).is_some_and(|other| other.id != own.id) {
@@ -129,7 +130,7 @@ impl Registry {
         let mut value = schema::Value::Object(row.json.clone());
         kind.record.resolve(&mut value, &|reference| vaults.resolve(reference))?;
         let key = value.get("key").and_then(schema::Value::as_str).filter(|_| kind.name == "keyauth_credentials");
-        let hash = key.map(digest);
+        let hash = key.map(|key| half(api_key::digest(key)));
         let is_other = |hash: &Digest| {
             let keys = self.keys.pin();
             keys.get(hash).is_some_and(|other| other.id != row.id && !others.contains(&other.id))
