@@ -4,6 +4,7 @@ use crate::access::{self, Caller};
 use crate::call::Call;
 use crate::error::Error;
 use crate::locate;
+use crate::progress::Progress;
 use crate::query::Query;
 use crate::reply::{self, Response};
 use crate::resource::{Nested, Resource};
@@ -24,11 +25,12 @@ use uuid::Uuid;
 pub struct Admin<G> {
     gate: G,
     token: Token,
+    progress: Progress,
 }
 
 impl<G: Gate> Admin<G> {
     pub fn new(gate: G, token: Token) -> Admin<G> {
-        Admin { gate, token }
+        Admin { gate, token, progress: Progress::default() }
     }
 
     /// Answers a request; every error is an answer too.
@@ -132,8 +134,9 @@ impl<G: Gate> Admin<G> {
             Resource::EnabledPlugins => Ok(information::enabled_plugins(call)),
             Resource::Configuration if method == Method::POST => configuration::load(&self.gate, call),
             Resource::Configuration => configuration::export(call),
-            Resource::Declarative if method == Method::PUT => sync::import(&self.gate, call),
+            Resource::Declarative if method == Method::PUT => sync::import(&self.gate, call, &self.progress),
             Resource::Declarative => sync::export(call),
+            Resource::Progress => Ok(self.progress.answer()),
             Resource::Audit => audit::list(call),
             Resource::Description => Ok(openapi::describe(call, &self.gate.facts())),
             Resource::Explain => explain::explain(&self.gate, call),

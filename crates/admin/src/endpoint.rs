@@ -22,6 +22,7 @@ pub(crate) static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| {
         ("/openapi.json", Resource::Description),
         ("/audit", Resource::Audit),
         ("/declarative", Resource::Declarative),
+        ("/declarative/progress", Resource::Progress),
         ("/debug/explain", Resource::Explain),
         ("/debug/node/log-level", Resource::LogLevel),
         ("/clustering/data-planes", Resource::Elsewhere(CONTROL_PLANE)),

@@ -30,6 +30,7 @@ mod multipart;
 mod openapi;
 mod page;
 mod patch;
+mod progress;
 mod query;
 mod reply;
 mod resource;

@@ -16,6 +16,8 @@ pub(crate) enum Resource {
     Description,
     /// `/declarative`
     Declarative,
+    /// `/declarative/progress`
+    Progress,
     EnabledPlugins,
     /// `/debug/explain`
     Explain,
@@ -90,6 +92,7 @@ impl Resource {
         match self {
             Resource::Information
             | Resource::Audit
+            | Resource::Progress
             | Resource::Description
             | Resource::Health
             | Resource::AllTargets

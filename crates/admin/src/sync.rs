@@ -6,6 +6,7 @@ use crate::configuration::{given, refusal};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::page;
+use crate::progress::Progress;
 use crate::reply::{self, Response};
 use model::declarative::Written;
 use model::entity::KINDS;
@@ -29,7 +30,7 @@ pub(crate) fn export(call: &Call) -> Result<Response, Error> {
 /// `PUT /declarative`: makes the database what a document says.
 ///
 /// With `dry_run` it only tells what would be done; with `select_tag` entities without these tags are left alone.
-pub(crate) fn import(gate: &impl Gate, call: &Call) -> Result<Response, Error> {
+pub(crate) fn import(gate: &impl Gate, call: &Call, progress: &Progress) -> Result<Response, Error> {
     let writes = call.writes.ok_or(Error::Elsewhere(
         "this endpoint is only available with a database; without one, load documents with POST /config",
     ))?;
@@ -39,11 +40,13 @@ pub(crate) fn import(gate: &impl Gate, call: &Call) -> Result<Response, Error> {
     if call.query.is_on("dry_run") {
         return Err(Error::Asked(told));
     }
+    let begun = progress.begin(steps.len());
+    let make = |step: &Step| step.make(writes).inspect(|()| begun.one_more());
     // What goes goes first, so that names are free; but what others must leave before it can go goes last.
     let gone = || steps.iter().rev().filter(|step| step.after.is_none());
-    gone().filter(|step| !is_held(step.kind)).try_for_each(|step| step.make(writes))?;
-    steps.iter().filter(|step| step.after.is_some()).try_for_each(|step| step.make(writes))?;
-    gone().filter(|step| is_held(step.kind)).try_for_each(|step| step.make(writes))?;
+    gone().filter(|step| !is_held(step.kind)).try_for_each(make)?;
+    steps.iter().filter(|step| step.after.is_some()).try_for_each(make)?;
+    gone().filter(|step| is_held(step.kind)).try_for_each(make)?;
     Ok(reply::ok(&told))
 }
 

@@ -29,18 +29,24 @@ pub fn complete(kind: &EntityKind, catalog: &Catalog, mut entity: Map<String, Va
     let name = entity.get("name").and_then(Value::as_str).map(str::to_owned);
     let mut value = Value::Object(entity);
     let mut found = record(kind, catalog, name.as_deref()).read(&mut value).err().unwrap_or_default();
-    if let ("plugins", Some(name)) = (kind.name, name)
-        && catalog.plugin(&name).is_none()
-    {
-        found.add("name", format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property"));
-    }
-    if let Err(violations) = &ttl {
-        found.merge(violations.clone());
+    for violations in [is_enabled(kind, catalog, name.as_deref()).err(), ttl.as_ref().err().cloned()] {
+        found.merge(violations.unwrap_or_default());
     }
     found.raised("config").into_result()?;
     match value {
         Value::Object(json) => Ok(Complete { json, ttl: ttl.unwrap_or_default() }),
         _ => Err(Violations::entity("expected a record")),
+    }
+}
+
+/// Whether a plugin is one that may be used; other entities may.
+pub(crate) fn is_enabled(kind: &EntityKind, catalog: &Catalog, name: Option<&str>) -> Result<(), Violations> {
+    match name.filter(|name| kind.name == "plugins" && catalog.plugin(name).is_none()) {
+        Some(name) => {
+            let text = format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
+            Err(Violations::field("name", text))
+        }
+        None => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A whole configuration: complete rows, every reference resolved.
 
-use crate::complete::{Hashing, hash_secrets, record};
+use crate::complete::{Hashing, hash_secrets, is_enabled, record};
 use crate::entity::{self, EntityKind, KINDS};
 use crate::invalid::{Invalid, Offence, Place};
 use crate::vault::{Vault, Vaults};
@@ -81,7 +81,7 @@ impl Configuration {
             }
         }
         new.vaults = Arc::new(vaults);
-        let invalid = new.unresolved(catalog);
+        let invalid = new.not_to_be_had(catalog);
         (new, invalid)
     }
 
@@ -153,15 +153,16 @@ impl Configuration {
         Ok(value)
     }
 
-    /// Every secret that cannot be fetched, whether or not anything reads it.
-    pub(crate) fn unresolved(&self, catalog: &Catalog) -> Invalid {
+    /// Every secret that cannot be fetched, whether or not anything reads it, and every plugin that may not be used.
+    pub(crate) fn not_to_be_had(&self, catalog: &Catalog) -> Invalid {
         let mut invalid = Invalid::default();
         for kind in KINDS.iter() {
             for row in self.rows(kind.name) {
                 let name = row.json.get("name").and_then(Value::as_str);
                 let record = record(kind, catalog, name);
                 let mut value = Value::Object(row.json.clone());
-                if let Err(violations) = record.resolve(&mut value, &|reference| self.vaults.resolve(reference)) {
+                let resolved = record.resolve(&mut value, &|reference| self.vaults.resolve(reference));
+                if let Err(violations) = resolved.and_then(|()| is_enabled(kind, catalog, name)) {
                     let (place, entity) = (row.place.clone(), Value::Object(row.json.clone()));
                     invalid.entities.push(Offence { place, entity_type: kind.singular, entity, violations });
                 }

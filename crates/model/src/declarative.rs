@@ -86,7 +86,7 @@ fn read_value(document: Value, hash: &str, context: Context) -> Result<Written, 
         configuration.insert(draft.kind, row);
     }
     configuration.vaults = Arc::new(vaults);
-    match configuration.unresolved(context.catalog) {
+    match configuration.not_to_be_had(context.catalog) {
         invalid if invalid.is_empty() => Ok(Written { configuration, is_hashed: !transform }),
         invalid => Err(invalid),
     }

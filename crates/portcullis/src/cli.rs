@@ -55,6 +55,8 @@ pub enum Command {
     Import(Import),
     #[command(about = "Say who may do what over the Admin API", long_about = TOKENS, after_long_help = TOKENS_MORE)]
     Tokens(TokensFlags),
+    #[command(about = "Tell who changed what over the Admin API", long_about = AUDIT, after_long_help = AUDIT_MORE)]
+    Audit(AuditFlags),
     #[command(about = "Look after the database", long_about = DB, after_long_help = DB_MORE)]
     Db(DbFlags),
     #[command(about = "Print the version", long_about = VERSION)]
@@ -319,6 +321,24 @@ pub enum TokensCommand {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct AuditFlags {
+    /// Only what this one did: the name of a token, `admin`, or a command of the gate's own
+    #[arg(long, value_name = "NAME")]
+    pub who: Option<String>,
+
+    /// Only entities of this kind, such as consumers
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+
+    /// Only the entity of this identity
+    #[arg(long, value_name = "UUID")]
+    pub id: Option<String>,
+
+    #[command(flatten)]
+    pub admin: AdminFlags,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct DbFlags {
     #[command(subcommand)]
     pub command: DbCommand,
@@ -560,6 +580,21 @@ Examples:
   portcullis tokens create dashboards --allow 'GET /status' --days 90
   portcullis tokens list
   portcullis tokens revoke registration
+
+Exit codes:
+  0  done
+  1  it could not be done
+  2  the command line is not right";
+
+const AUDIT: &str = "\
+Tells who changed what over the Admin API of a running gate, the oldest first, a line of JSON each: number, time (seconds since \
+1970), who, operation, kind and identity, and the entity before and after, without secrets. The log goes back as far as the \
+setting audit_log_record_ttl says.";
+
+const AUDIT_MORE: &str = "\
+Examples:
+  portcullis audit > audit.jsonl
+  portcullis audit --who registration --kind consumers
 
 Exit codes:
   0  done

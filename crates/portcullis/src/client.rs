@@ -93,6 +93,22 @@ impl Client {
         }
     }
 
+    /// Every entity of a list, a page after the other. `asked` narrows it: `&name=value`.
+    pub fn each(
+        &self,
+        path: &str,
+        asked: &str,
+        mut take: impl FnMut(&Value) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let mut next = Some(format!("{path}?size=1000{asked}"));
+        while let Some(path) = next {
+            let page = self.expect(Method::GET, &path, None)?;
+            page["data"].as_array().into_iter().flatten().try_for_each(&mut take)?;
+            next = page["next"].as_str().map(|next| format!("{next}&size=1000{asked}"));
+        }
+        Ok(())
+    }
+
     pub fn refusal(&self, status: StatusCode, value: &Value) -> String {
         let message = value["message"].as_str().unwrap_or("no reason was given");
         format!("{} answers {}: {message}", self.base, status.as_u16())

@@ -1,5 +1,6 @@
 //! The commands of the command line, one file each; `start` is `run`.
 
+pub mod audit;
 pub mod check;
 pub mod db;
 pub mod explain;

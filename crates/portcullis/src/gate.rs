@@ -2,7 +2,7 @@
 
 use crate::cli::StartFlags;
 use crate::data_dir::DataDir;
-use crate::kept::{self, Applied, Kept, Looked, News, Tools};
+use crate::kept::{self, Applied, Kept, Looked, News, Ready, Tools};
 use crate::listeners::{Inherited, Listeners, Prepared};
 use crate::settings::{Settings, SettingsErrors, Warning};
 use crate::upgrade_passwords::{self, Listener};
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::{Author, Feed};
+use store::Author;
 use uuid::Uuid;
 
 /// What everything that changes the configuration needs.
@@ -260,15 +260,17 @@ impl Gate {
                     self.put_in_force(kept, &mut state, news);
                 }
             },
-            Ok(Looked::Lost) => match kept.load_again(&tools) {
-                Ok((applied, plan)) => {
-                    self.passwords.get().into_iter().for_each(|listener| listener.listen_to(&applied));
-                    let before = state.applied.replace(applied);
-                    self.swap(plan);
-                    before.iter().for_each(Applied::retire);
+            Ok(Looked::Lost) => {
+                // Who may call is another matter than what they may call.
+                let callers_alone = |wrong: Vec<String>| {
+                    cannot_work(&wrong);
+                    kept.load_callers(applied, &tools)
+                };
+                match kept.load_again(&tools).or_else(callers_alone) {
+                    Ok((applied, plan)) => self.replace(&mut state, applied, plan),
+                    Err(wrong) => cannot_work(&wrong),
                 }
-                Err(wrong) => cannot_work(&wrong),
-            },
+            }
         }
         state.is_cut_off = is_cut_off;
     }
@@ -281,6 +283,14 @@ impl Gate {
         // Also where no plan could be made of it: who may use the Admin API is in it.
         self.entities.store(applied.configuration());
         state.applied = Some(applied);
+    }
+
+    /// In place of all that was in force.
+    fn replace(&self, state: &mut State, applied: Applied, plan: Plan) {
+        self.passwords.get().into_iter().for_each(|listener| listener.listen_to(&applied));
+        let before = state.applied.replace(applied);
+        self.swap(plan);
+        before.iter().for_each(Applied::retire);
     }
 
     /// From here on every new request is held against the new plan; those under way keep theirs.
@@ -429,18 +439,14 @@ impl admin::Gate for Handle {
             without_secrets(&model::record(kind, &gate.catalog, name), entity).into()
         };
         let author = Author { name: who, shown: &shown };
-        let (made, news) = kept.store.change(Some(&author), |change| {
+        let (made, ready) = kept.store.change(Some(&author), |change| {
             let made = make(change.writes())?;
-            // With those of other gates, since this one has looked.
-            let Feed::Since(changed, number) = change.changes(applied.number)? else {
-                return Err(Unavailable("this gate must read everything again first; try again".to_owned()).into());
-            };
-            let news = kept.prepare(applied, &changed, number, change.rows(), &tools)?;
-            let news = news.map_err(|(_, invalid)| invalid)?;
-            kept.check(&news)?;
-            Ok::<_, E>((made, news))
+            Ok::<_, E>((made, kept.prepare_change::<E>(applied, change, &tools)?))
         })?;
-        gate.put_in_force(kept, &mut state, news);
+        match ready {
+            Ready::News(news) => gate.put_in_force(kept, &mut state, news),
+            Ready::Everything(applied, plan) => gate.replace(&mut state, applied, plan),
+        }
         Ok(made)
     }
 

@@ -10,7 +10,7 @@ use crate::settings::words::Database;
 use jose::seal::Ring;
 use model::entity::KINDS;
 use model::invalid::Offence;
-use model::rows::Unavailable;
+use model::rows::{self, Tagged, Unavailable};
 use model::{Configuration, EntityKind, Invalid, Row, Rows};
 use net::upstream_tls::{UpstreamTls, UpstreamTlsOptions};
 use proxy::plan::{Plan, Workshop};
@@ -37,6 +37,8 @@ pub struct Applied {
     pub number: u64,
     configuration: Arc<Configuration>,
     registry: Arc<Registry>,
+    /// The configuration is older than the number, for this gate cannot carry the one of the database.
+    is_behind: bool,
 }
 
 impl Applied {
@@ -59,6 +61,7 @@ impl Applied {
 /// Where everything can be read.
 enum Source<'a> {
     Database(&'a Store),
+    Change(&'a store::Change<'a>),
     /// The database does not answer.
     Copy(&'a LastKnown, u64),
 }
@@ -75,6 +78,13 @@ type Change = (&'static EntityKind, Uuid, Option<Row>);
 
 /// Changes, or why this gate cannot carry what is in the database all the same.
 pub type Prepared = Result<News, (News, Invalid)>;
+
+/// What can come into force.
+pub enum Ready {
+    News(News),
+    /// In place of all that was there.
+    Everything(Applied, Plan),
+}
 
 /// What a look at the feed finds.
 pub enum Looked {
@@ -97,13 +107,18 @@ impl Source<'_> {
     fn number(&self) -> Result<u64, Unavailable> {
         match self {
             Source::Database(store) => store.last_change(),
+            Source::Change(change) => change.last_change(),
             Source::Copy(_, number) => Ok(*number),
         }
     }
 
-    fn each(&self, kind: &'static EntityKind, take: impl FnMut(Row)) -> Result<(), Unavailable> {
+    fn each(&self, kind: &'static EntityKind, mut take: impl FnMut(Row)) -> Result<(), Unavailable> {
         match self {
             Source::Database(store) => store.each(kind, take),
+            Source::Change(change) => rows::each(change.rows(), kind, None, &Tagged::Anyhow, 0, |row| {
+                take(row);
+                Ok(())
+            }),
             Source::Copy(copy, _) => copy.each(kind, take),
         }
     }
@@ -173,7 +188,7 @@ impl Kept {
     /// Everything that is in the database, or in the copy while that does not answer, with the plan that it makes; or
     /// what is wrong, in words.
     pub fn load(&self, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
-        let one = |error: Unavailable| vec![format!("database: {error}")];
+        let one = in_one_word;
         let Err(error) = self.store.open() else {
             // The key is right. A copy under another one is of no use to anybody, and made anew.
             if let Some(copy) = self.last_known.as_ref().filter(|copy| copy.number().is_err()) {
@@ -196,6 +211,36 @@ impl Kept {
     /// Everything that is in the database, anew.
     pub fn load_again(&self, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
         read(&Source::Database(&self.store), tools)
+    }
+
+    /// What a change under way makes of the database, ready to come into force; an error is why it cannot.
+    pub fn prepare_change<E>(&self, applied: &Applied, change: &store::Change, tools: &Tools) -> Result<Ready, E>
+    where
+        E: From<Unavailable> + From<Invalid>,
+    {
+        match change.changes(applied.number)? {
+            // With those of other gates, since this one has looked.
+            Feed::Since(changed, number) if !applied.is_behind => {
+                let news = self.prepare(applied, &changed, number, change.rows(), tools)?;
+                let news = news.map_err(|(_, invalid)| invalid)?;
+                self.check(&news)?;
+                Ok(Ready::News(news))
+            }
+            _ => {
+                let (applied, plan) =
+                    read(&Source::Change(change), tools).map_err(|wrong| Unavailable(wrong.join("; ")))?;
+                Ok(Ready::Everything(applied, plan))
+            }
+        }
+    }
+
+    /// Who may call, anew, with the entities that are in force: for a database whose other entities cannot work here.
+    pub fn load_callers(&self, applied: &Applied, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
+        let number = self.store.last_change().map_err(in_one_word)?;
+        let configuration = applied.configuration.clone();
+        let registry = callers(&Source::Database(&self.store), &configuration)?;
+        let plan = tools.workshop.compile_for(registry.clone(), configuration.clone(), tools.now);
+        Ok((Applied { number, configuration, registry, is_behind: true }, plan.map_err(|invalid| in_words(&invalid))?))
     }
 
     /// What is done besides, now and then: the copy follows, and what is over is taken away.
@@ -225,6 +270,7 @@ impl Kept {
     /// What was changed in the database since the last time, ready to come into force.
     pub fn look(&self, applied: &Applied, tools: &Tools) -> Result<Looked, Unavailable> {
         match self.store.changes(applied.number)? {
+            Feed::Since(_, number) if number != applied.number && applied.is_behind => Ok(Looked::Lost),
             Feed::Since(_, number) if number == applied.number => Ok(Looked::NothingNew),
             Feed::Since(changed, number) => {
                 self.prepare(applied, &changed, number, self.store.as_ref(), tools).map(Box::new).map(Looked::News)
@@ -256,7 +302,7 @@ impl Kept {
         }
         let (configuration, invalid) = applied.configuration.changed(others, tools.catalog, tools.environment, number);
         let configuration = Arc::new(configuration);
-        let applied = Applied { number, configuration: configuration.clone(), registry: applied.registry.clone() };
+        let applied = Applied { number, configuration: configuration.clone(), ..applied.clone() };
         if !invalid.is_empty() {
             return Ok(Err((News { applied, plan: None, callers }, invalid)));
         }
@@ -303,7 +349,7 @@ impl Kept {
 }
 
 fn read(source: &Source, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
-    let one = |error: Unavailable| vec![format!("database: {error}")];
+    let one = in_one_word;
     // What changes while this reads is read again with the feed.
     let number = source.number().map_err(one)?;
     let mut rows: Vec<Change> = Vec::new();
@@ -314,14 +360,23 @@ fn read(source: &Source, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> 
     if !invalid.is_empty() {
         return Err(in_words(&invalid));
     }
-    let registry = Arc::new(Registry::default());
-    for kind in proxy::registry::KINDS.iter().filter_map(|kind| model::entity::kind(kind)) {
-        source.each(kind, |row| put(&registry, kind, &row, &configuration)).map_err(one)?;
-    }
+    let registry = callers(source, &configuration)?;
     let configuration = Arc::new(configuration);
     let plan = tools.workshop.compile_for(registry.clone(), configuration.clone(), tools.now);
     let plan = plan.map_err(|invalid| in_words(&invalid))?;
-    Ok((Applied { number, configuration, registry }, plan))
+    Ok((Applied { number, configuration, registry, is_behind: false }, plan))
+}
+
+fn callers(source: &Source, configuration: &Configuration) -> Result<Arc<Registry>, Vec<String>> {
+    let registry = Registry::default();
+    for kind in proxy::registry::KINDS.iter().filter_map(|kind| model::entity::kind(kind)) {
+        source.each(kind, |row| put(&registry, kind, &row, configuration)).map_err(in_one_word)?;
+    }
+    Ok(Arc::new(registry))
+}
+
+fn in_one_word(error: Unavailable) -> Vec<String> {
+    vec![format!("database: {error}")]
 }
 
 /// What is wrong with entities, one by one.

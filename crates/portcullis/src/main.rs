@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Dump(flags) => commands::sync::dump(&flags, &mut out),
         Command::Import(Import::Kong(flags)) => commands::import::run(&flags, &mut out),
         Command::Tokens(flags) => commands::tokens::run(&flags, &mut out),
+        Command::Audit(flags) => commands::audit::run(&flags, &mut out),
         Command::Db(flags) => commands::db::run(&flags, &mut out),
         Command::Version => commands::version::run(&mut out).map_err(|error| error.to_string()),
         Command::New(flags) => commands::new::run(&flags, getrandom::fill, &mut out).map_err(|error| error.to_string()),

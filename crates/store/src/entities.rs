@@ -131,11 +131,13 @@ impl Writes for Tables<'_> {
             }
         }
         let key: [Cell; 2] = [kind.name.into(), row.id.into()];
-        let before = self.before(kind, row.id)?;
+        let before = self.by_id(kind, row.id, 0)?;
         let body = self.sealer.write(kind, row.id, &row.json)?;
         let given = [key[0].clone(), key[1].clone(), body.into(), row.expires_at.into()];
         self.replace(given)?;
-        self.forget_what_surrounds(&key)?;
+        if before.is_some() {
+            self.forget_what_surrounds(&key)?;
+        }
         for claim in &claims {
             let value = self.sealer.claimed(kind, &claim.fields, &claim.values)?;
             let given = [key[0].clone(), claim.fields.join(", ").into(), value.into(), key[1].clone()];
@@ -174,7 +176,10 @@ impl Writes for Tables<'_> {
             }
             self.remove(child, id)?;
         }
-        let before = self.before(kind, id)?;
+        let before = match self.author {
+            Some(_) => self.by_id(kind, id, 0)?,
+            None => None,
+        };
         let gone = self.sql.ask_one("DELETE FROM entities WHERE kind = $1 AND id = $2 RETURNING kind", &key)?;
         if gone.is_none() {
             return Ok(());
@@ -251,14 +256,6 @@ impl Tables<'_> {
             self.remove(kind, id).map_err(|refused| Unavailable(refused.to_string()))?;
         }
         Ok(())
-    }
-
-    /// An entity as it is, for the log.
-    fn before(&self, kind: &'static EntityKind, id: Uuid) -> Result<Option<Row>, Unavailable> {
-        match self.author {
-            Some(_) => self.by_id(kind, id, 0),
-            None => Ok(None),
-        }
     }
 
     /// Writes the change into the feed.

@@ -204,6 +204,9 @@ fn the_log_knows_who_changed_what() {
     let more = gate.admin("GET", of_ci["next"].as_str().unwrap(), "").json();
     assert_eq!(more["data"][0]["operation"], "delete");
     gate.wait_until_said("who=\"ci\"");
+    let lines = tell(&gate, &["audit", "--who", "ci", "--kind", "consumers"]).expect_code(0).text();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines, [&log["data"][1], &log["data"][6]].map(Value::clone));
 }
 
 #[test]

@@ -7,6 +7,9 @@ use http::Method;
 use schema::Value;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// Makes the database what a file says; or only tells what would be done.
 pub fn run(flags: &SyncFlags, out: &mut impl Write) -> Result<(), String> {
@@ -50,13 +53,35 @@ fn ask(flags: &SyncFlags, dry_run: bool) -> Result<Value, String> {
     let text = text.map_err(|error| format!("{source}: {error}"))?;
     let arguments: &[&str] = if dry_run { &["dry_run=1", "flatten_errors=1"] } else { &["flatten_errors=1"] };
     let client = client(&flags.admin)?;
-    let body = Some(("application/yaml", text.clone().into_bytes()));
-    let (status, value) = client.ask(Method::PUT, &path(&flags.select_tag, arguments), body)?;
+    let body = Some(("application/yaml", text.into_bytes()));
+    let (status, value) = watched(&client, || client.ask(Method::PUT, &path(&flags.select_tag, arguments), body))?;
     match status.is_success() {
         true => Ok(value),
         false => Err(refusal(&client.refusal(status, &value), &value)),
     }
 }
+
+/// Does something that may take long, and tells how far the gate is.
+fn watched<T: Send>(client: &Client, work: impl FnOnce() -> T + Send) -> T {
+    let (done, waits) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while waits.recv_timeout(TELL_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // Not every token may ask this.
+                let Ok(now) = client.expect(Method::GET, "/declarative/progress", None) else { return };
+                match (now["written"].as_u64(), now["of"].as_u64()) {
+                    (Some(written), Some(of)) if of > 0 => eprintln!("{written} of {of} changes"),
+                    _ => eprintln!("the gate reads, compares and checks"),
+                }
+            }
+        });
+        let made = work();
+        drop(done);
+        made
+    })
+}
+
+const TELL_EVERY: Duration = Duration::from_secs(3);
 
 /// Everything that is wrong, one entity after the other.
 fn refusal(message: &str, value: &Value) -> String {

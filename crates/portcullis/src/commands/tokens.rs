@@ -20,17 +20,7 @@ pub fn run(flags: &TokensFlags, out: &mut impl Write) -> Result<(), String> {
             eprintln!("the token of {name}, which is told this once:");
             say(made["token"].as_str().unwrap_or_default())
         }
-        TokensCommand::List => {
-            let mut next = Some("/admin_tokens?size=1000".to_owned());
-            while let Some(path) = next {
-                let page = client.expect(Method::GET, &path, None)?;
-                for token in page["data"].as_array().into_iter().flatten() {
-                    say(&line(token))?;
-                }
-                next = page["next"].as_str().map(|next| format!("{next}&size=1000"));
-            }
-            Ok(())
-        }
+        TokensCommand::List => client.each("/admin_tokens", "", |token| say(&line(token))),
         TokensCommand::Revoke { name } => {
             let path = format!("/admin_tokens/{}", utf8_percent_encode(name, NON_ALPHANUMERIC));
             client.expect(Method::GET, &path, None)?;

@@ -102,3 +102,27 @@ impl Passwords {
 /// What is kept of a password that nobody has.
 static NOBODYS: LazyLock<String> =
     LazyLock::new(|| jose::password::hash(&Uuid::new_v4().to_string(), [0; 16]).unwrap_or_default());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    /// Or whoever asks and hangs up, again and again, would have every core at work.
+    #[tokio::test]
+    async fn a_place_is_taken_until_the_work_is_over() {
+        let (passwords, all) = (Passwords::default(), PLACES.available_permits());
+        let credential = BasicCredential {
+            id: Uuid::nil(),
+            consumer: Uuid::nil(),
+            identifier: HeaderValue::from_static("ann"),
+            password: NOBODYS.clone(),
+        };
+        let asked = passwords.verify(Some(&credential), "a guess");
+        // It is asked, and dropped before it has an answer.
+        assert!(tokio::time::timeout(std::time::Duration::ZERO, asked).await.is_err());
+        assert_eq!(PLACES.available_permits(), all - 1);
+        // All of them come back.
+        assert!(PLACES.acquire_many(u32::try_from(all).expect("few")).await.is_ok());
+    }
+}
