@@ -19,7 +19,8 @@ need_rust() {
 need_packages() {
     local pair missing=()
     for pair in "$@"; do
-        has "${pair%%=*}" || missing+=("${pair#*=}")
+        # shellcheck disable=SC2206 # A program may need several packages.
+        has "${pair%%=*}" || missing+=(${pair#*=})
     done
     [ ${#missing[@]} -eq 0 ] && return
     local asroot=()

@@ -12,6 +12,7 @@ use std::time::Duration;
 const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
+    ("glewlwyd", "glewlwyd"),
     ("openssl", "openssl"),
     ("nginx", "nginx-light"),
     ("node", "nodejs"),

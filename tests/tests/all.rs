@@ -41,6 +41,8 @@ mod limits;
 mod message_signatures;
 #[path = "all/names.rs"]
 mod names;
+#[path = "all/odd_provider.rs"]
+mod odd_provider;
 #[path = "all/operators.rs"]
 mod operators;
 #[path = "all/passwords.rs"]
