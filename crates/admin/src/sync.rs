@@ -45,7 +45,10 @@ pub(crate) fn import(gate: &impl Gate, call: &Call, progress: &Progress) -> Resu
     // What goes goes first, so that names are free; but what others must leave before it can go goes last.
     let gone = || steps.iter().rev().filter(|step| step.after.is_none());
     gone().filter(|step| !is_held(step.kind)).try_for_each(make)?;
-    steps.iter().filter(|step| step.after.is_some()).try_for_each(make)?;
+    // Side by side in the database, which is several times as fast where there are many.
+    let mut there: Vec<&Step> = steps.iter().filter(|step| step.after.is_some()).collect();
+    there.chunk_by_mut(|a, b| a.kind.name == b.kind.name).for_each(|of_kind| of_kind.sort_by_key(|step| step.id()));
+    there.into_iter().try_for_each(make)?;
     gone().filter(|step| is_held(step.kind)).try_for_each(make)?;
     Ok(reply::ok(&told))
 }
@@ -58,6 +61,10 @@ struct Step {
 }
 
 impl Step {
+    fn id(&self) -> Option<Uuid> {
+        self.after.as_ref().or(self.before.as_ref()).map(|row| row.id)
+    }
+
     fn make(&self, writes: &dyn Writes) -> Result<(), Error> {
         match (&self.before, &self.after) {
             (_, Some(row)) => Ok(writes.put(self.kind, row)?),

@@ -24,8 +24,8 @@ fn from_form(written: &str) -> Option<[u8; 32]> {
     let digits = written.strip_prefix(FORM)?;
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     // A sign is no digit, though numbers may have one.
-    let bytes = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let bytes = bytes.then(|| digits.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>())??;
+    let is_whole = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let bytes = is_whole.then(|| digits.as_bytes().chunks(2).map(byte).collect::<Option<Vec<u8>>>())??;
     bytes.try_into().ok()
 }
 

@@ -2,7 +2,7 @@
 //! HTTP.
 
 use crate::endpoint::{Answered, Endpoint};
-use crate::formats;
+use crate::{formats, whole_body};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, VIA};
 use http::response::Parts;
@@ -23,7 +23,8 @@ use std::ops::ControlFlow;
 /// redirection to a login. If there is none, or one from 500 on, the caller gets a 503: nobody passes unasked.
 ///
 /// What is asked carries the caller's headers, and `X-Forwarded-Method`, `-Proto`, `-Host`, `-Port`, `-Uri` and `-For`
-/// (as Traefik sends them), `X-Original-Method`, `-URI` and `-URL` (as is usual with nginx), but not the body.
+/// (as Traefik sends them), `X-Original-Method`, `-URI` and `-URL` (as is usual with nginx), and the body where
+/// `forward_body` says so.
 #[derive(Deserialize, Schema)]
 #[schema(check(Check::OnlyOneOf(&["url", "service"])))]
 pub struct Config {
@@ -53,9 +54,36 @@ pub struct Config {
     /// The headers of its answer that the caller gets when it passes, such as `Set-Cookie`.
     #[schema(each(format(told)))]
     response_headers: Option<Vec<String>>,
+    /// Whether it is asked with the caller's body, too. The request then waits until its body has come whole, and it is asked
+    /// with POST where the caller's method is not kept.
+    #[schema(default = false)]
+    forward_body: bool,
+    /// The largest body that it is asked with, in bytes. A request with a larger one is answered with 413, and nobody is
+    /// asked.
+    #[schema(default = 1_048_576, between(1, 67_108_864))]
+    max_body_size: Option<i64>,
     /// How many milliseconds its answer may take.
     #[schema(default = 1000, between(1, 60_000))]
     timeout: Option<i64>,
+}
+
+impl Config {
+    /// To ask at this URL with the caller's method, path and query.
+    pub fn with_own_target(url: String, timeout_ms: i64) -> Config {
+        Config {
+            url: Some(url),
+            service: None,
+            path: None,
+            append_path: true,
+            keep_method: true,
+            request_headers: None,
+            upstream_headers: None,
+            response_headers: None,
+            forward_body: false,
+            max_body_size: None,
+            timeout: Some(timeout_ms),
+        }
+    }
 }
 
 pub struct ForwardAuth {
@@ -63,6 +91,8 @@ pub struct ForwardAuth {
     service: Option<String>,
     append_path: bool,
     keep_method: bool,
+    /// The largest body that it is asked with, if it is asked with any.
+    largest_body: Option<usize>,
     request_headers: Option<Vec<HeaderName>>,
     upstream_headers: Vec<HeaderName>,
     response_headers: Vec<HeaderName>,
@@ -81,8 +111,10 @@ const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method")
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
 const ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 
-/// What tells of a body that is not sent, or of the way to the service.
-const LEFT_OUT: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, FORWARDED_PATH, FORWARDED_PREFIX];
+/// What tells of the way to the service.
+const OF_THE_WAY: [HeaderName; 2] = [FORWARDED_PATH, FORWARDED_PREFIX];
+/// What tells of a body.
+const OF_A_BODY: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
 
 impl Plugin for ForwardAuth {
     const NAME: &'static str = "forward-auth";
@@ -106,6 +138,9 @@ impl Plugin for ForwardAuth {
             service,
             append_path: config.append_path,
             keep_method: config.keep_method,
+            largest_body: config
+                .forward_body
+                .then_some(usize::try_from(config.max_body_size.unwrap_or_default()).unwrap_or_default()),
             request_headers: config.request_headers.map(|given| names(Some(given))),
             upstream_headers: names(config.upstream_headers),
             response_headers: names(config.response_headers),
@@ -127,8 +162,15 @@ impl Plugin for ForwardAuth {
     }
 
     async fn on_request(&self, exchange: &mut Exchange) -> Verdict {
+        let body = match self.largest_body {
+            None => Body::Empty,
+            Some(limit_bytes) => match whole_body::read_up_to(exchange, limit_bytes).await {
+                Ok(body) => Body::Full(body),
+                Err(answer) => return Ok(ControlFlow::Break(answer)),
+            },
+        };
         let (method, target, headers) = self.question(exchange);
-        let asked = self.endpoint.ask(exchange, method, target, headers, Body::Empty).await?;
+        let asked = self.endpoint.ask(exchange, method, target, headers, body).await?;
         let Answered { mut head, body } = match asked {
             Ok(answered) => answered,
             Err(reason) => return Ok(ControlFlow::Break(self.no_answer(exchange, &reason))),
@@ -150,10 +192,14 @@ impl Plugin for ForwardAuth {
 }
 
 impl ForwardAuth {
+    fn leaves_out(&self, name: &HeaderName) -> bool {
+        OF_THE_WAY.contains(name) || self.largest_body.is_none() && OF_A_BODY.contains(name)
+    }
+
     fn question(&self, exchange: &Exchange) -> (Method, String, HeaderMap) {
         let (request, caller) = (&exchange.request, &exchange.caller);
         let wanted = |name: &HeaderName| match &self.request_headers {
-            None => !LEFT_OUT.contains(name) && !is_original(name),
+            None => !self.leaves_out(name) && !is_original(name),
             Some(names) => names.contains(name),
         };
         // Room for all at once: those of the caller, and those below.
@@ -199,7 +245,11 @@ impl ForwardAuth {
             true => format!("{}{original}", self.endpoint.path().trim_end_matches('/')),
             false => self.endpoint.target().to_owned(),
         };
-        let method = if self.keep_method { request.method.clone() } else { Method::GET };
+        let method = match (self.keep_method, self.largest_body) {
+            (true, _) => request.method.clone(),
+            (false, Some(_)) => Method::POST,
+            (false, None) => Method::GET,
+        };
         (method, target, headers)
     }
 

@@ -15,6 +15,7 @@ mod correlation_id;
 mod cors;
 mod directory;
 mod endpoint;
+mod external_auth;
 mod formats;
 mod forward_auth;
 mod guessing;
@@ -56,6 +57,7 @@ pub static PLUGINS: &[Definition] = &[
     Definition::of::<Authenticate<basic_auth::BasicAuth>>(),
     Definition::of::<Authenticate<hmac_auth::HmacAuth>>(),
     Definition::of::<forward_auth::ForwardAuth>(),
+    Definition::of::<external_auth::ExternalAuth>(),
     Definition::of::<ip_restriction::IpRestriction>(),
     Definition::of::<request_size_limiting::RequestSizeLimiting>(),
     Definition::of::<acl::Acl>(),

@@ -25,8 +25,6 @@ pub(crate) fn connect(path: &Path) -> Result<Box<dyn Sql>, Unavailable> {
         connection.pragma_update(None, "journal_mode", "wal")?;
         // What was acknowledged is on the disk.
         connection.pragma_update(None, "synchronous", "full")?;
-        // A change of very much is not written out page by page before it is over. In KiB, and negative.
-        connection.pragma_update(None, "cache_size", -65_536)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(())
     };

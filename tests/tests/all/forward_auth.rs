@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use tests::{Answer, Gate, Nginx, Origin, Recorded, Reply, http};
+use tests::{Answer, Gate, Nginx, Origin, Recorded, Reply, http, raw};
 
 /// Lets those in who know the word, tells the service who they are, and sends the others to a login.
 fn door(request: &Recorded) -> Reply {
@@ -130,6 +130,60 @@ fn it_can_be_asked_as_envoy_asks() {
     assert_eq!(asked.values("content-length"), ["0"]);
     assert!(asked.values("x-secret").is_empty());
     assert_eq!(service.last().values("x-secret"), ["1"]);
+}
+
+/// As Envoy's `with_request_body` and Traefik's `forwardBody`.
+#[test]
+fn it_can_be_asked_about_the_body() {
+    let service = Origin::start();
+    let auth = Origin::answering(|request: &Recorded| match request.body.as_slice() {
+        b"body" => Reply::new(200, ""),
+        _ => Reply::new(403, "not that body"),
+    });
+    let gate = gate(&service.url(), &auth.url(), ", forward_body: true, max_body_size: 20");
+    let send = |body: &[u8]| http(gate.proxy(), "PUT", "/shop", &[("Content-Type", "text/x")], body);
+    send(b"body").expect_status(200);
+    let asked = auth.last();
+    assert_eq!(
+        (asked.method.as_str(), asked.values("content-type"), asked.body.as_slice()),
+        ("POST", vec!["text/x"], &b"body"[..])
+    );
+    assert_eq!((service.last().method.as_str(), service.last().body.as_slice()), ("PUT", &b"body"[..]));
+    // In pieces, of no length that is known before.
+    let pieces = "PUT /shop HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n";
+    raw(gate.proxy(), pieces).expect_status(200);
+    assert_eq!(service.last().body, b"body");
+    send(b"other").expect_status(403);
+    http(gate.proxy(), "GET", "/shop", &[], b"").expect_status(403);
+    assert_eq!((auth.last().method.as_str(), auth.last().body.len()), ("POST", 0));
+    // What it could not see whole does not pass, and nobody is asked.
+    let asked = auth.requests().len();
+    send(b"a body of more than twenty bytes").expect_status(413);
+    assert_eq!((auth.requests().len(), service.requests().len()), (asked, 2));
+}
+
+/// The plugin that Kong's users had for this.
+#[test]
+fn a_configuration_of_external_auth_works_on() {
+    let (service, auth) = (Origin::start(), Origin::answering(door));
+    let gate = Gate::start(format!(
+        "_format_version: \"3.0\"
+services:
+- name: shop
+  url: {}
+  routes: [{{name: shop, paths: [/shop]}}]
+  plugins: [{{name: external-auth, config: {{url: '{}/', connect_timeout: 500}}}}]",
+        service.url(),
+        auth.url()
+    ));
+    ask(&gate, "POST", &[GOOD]).expect_status(200);
+    let asked = auth.last();
+    assert_eq!((asked.method.as_str(), asked.target.as_str(), asked.body.len()), ("POST", "/shop/a%20b?q=1", 0));
+    assert_eq!(service.last().body, b"body");
+    ask(&gate, "GET", &[("Cookie", "word=wrong")]).expect_status(401);
+    drop(auth);
+    ask(&gate, "GET", &[GOOD]).expect_status(503);
+    assert_eq!(service.requests().len(), 1);
 }
 
 #[test]
