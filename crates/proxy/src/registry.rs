@@ -13,7 +13,7 @@ use jose::VerifyingKey;
 use model::credential::{Algorithm, JwtSecret};
 use model::invalid::Place;
 use model::{Configuration, EntityKind, entity};
-use papaya::{Equivalent, HashMap, HashSet};
+use papaya::Equivalent;
 use schema::{Secret, Violations};
 use std::cell::{Cell, RefCell};
 use std::hash::{Hash, Hasher};
@@ -28,6 +28,10 @@ mod passwords;
 
 use passwords::Passwords;
 pub use passwords::{Busy, Upgrade};
+
+/// Seeded at random. Who may call is put here by operators: nobody else chooses what is hashed together.
+type HashMap<K, V> = papaya::HashMap<K, V, foldhash::fast::RandomState>;
+type HashSet<K> = papaya::HashSet<K, foldhash::fast::RandomState>;
 
 /// Who may call.
 #[derive(Default)]
@@ -258,7 +262,7 @@ impl Registry {
     pub fn api_key(&self, key: &str, now: u64) -> Option<Identity> {
         let found = *self.keys.pin().get(&digest(key))?;
         match found.expires_at.is_none_or(|expires_at| now < expires_at) {
-            true => self.identity(found.consumer, found.id, header_value(&found.id.to_string())),
+            true => self.identity(found.consumer, found.id, id_value(found.id)),
             false => None,
         }
     }
@@ -269,7 +273,7 @@ impl Registry {
         let Some(named) = self.certificates.pin().get(name).cloned() else { return Named::Nowhere };
         let own = named.iter().find(|credential| credential.authority == Some(authority));
         let own = own.or_else(|| named.iter().find(|credential| credential.authority.is_none()));
-        let own = own.and_then(|own| self.identity(own.consumer, own.id, header_value(&own.id.to_string())));
+        let own = own.and_then(|own| self.identity(own.consumer, own.id, id_value(own.id)));
         own.map_or(Named::Elsewhere, Named::By)
     }
 
@@ -321,7 +325,7 @@ impl Consumer {
     pub fn headers(&self) -> &ConsumerHeaders {
         self.headers.get_or_init(|| {
             Box::new(ConsumerHeaders {
-                id: header_value(&self.id.to_string()),
+                id: id_value(self.id),
                 username: self.username.as_deref().map(header_value),
                 custom_id: self.custom_id.as_deref().map(header_value),
                 groups: header_value(&self.groups().join(", ")),
@@ -424,6 +428,10 @@ impl JwtCredential {
         let (id, consumer) = (row.id, row.consumer.id);
         JwtCredential { id, consumer, identifier, algorithm, key, decoded_key, revoked: Revoked::default() }
     }
+}
+
+fn id_value(id: Uuid) -> HeaderValue {
+    header_value(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 /// Base64 in either alphabet, with or without padding, as Kong takes it.
