@@ -3,7 +3,7 @@
 
     PORTCULLIS=target/optimized/portcullis python3 bench/scale.py [--pairs 1000000] [--database sqlite]
 
-A pair is a consumer with an API key. Needs wrk. The database is SQLite in a temporary directory; other settings of the
+A pair is a consumer with an API key. Needs wrk, and oha (bench/rig/setup.sh installs it into $BENCH_HOME). The database is SQLite in a temporary directory; other settings of the
 gate may stand in the environment (KONG_DATABASE=postgres, KONG_PG_...).
 """
 import argparse
@@ -31,6 +31,20 @@ done = function(summary, latency)
   local bad = summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout
   print(string.format("RESULT %%d %%d %%d %%d %%d", summary.requests, bad,
     latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
+end
+"""
+
+
+CREATE = """
+local number = 0
+request = function()
+  number = number + 1
+  return wrk.format("POST", "/consumers", {["Kong-Admin-Token"] = "%s", ["Content-Type"] = "application/json"},
+    string.format('{"username": "busy-%%d"}', number))
+end
+done = function(summary, latency)
+  local bad = summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout
+  print(string.format("RESULT %%d %%d %%d", summary.requests, bad, summary.duration))
 end
 """
 
@@ -73,21 +87,37 @@ class Gate:
 
     def load(self, pairs, seconds, seed=7):
         """Requests with random keys: CPU in microseconds per request, and the latencies that wrk saw, in microseconds."""
-        with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-            file.write(LUA % (pairs, seed))
-            file.flush()
-            before = self.cpu_s()
-            told = subprocess.run(["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", file.name, f"http://{self.proxy}/"],
-                                  capture_output=True, text=True, check=True).stdout
-            spent = self.cpu_s() - before
-        requests, bad, *latencies = map(int, told.split("RESULT ")[1].split())
-        if bad:
-            sys.exit(f"{bad} of {requests} requests failed")
-        return spent / requests * 1e6, latencies
+        before = self.cpu_s()
+        requests, *latencies = wrk(LUA % (pairs, seed), 16, seconds, self.proxy)
+        return (self.cpu_s() - before) / requests * 1e6, latencies
+
+    def paced(self, rate, seconds):
+        """Requests at a fixed rate with one key: the latencies that oha saw, in microseconds."""
+        oha = os.path.join(os.environ.get("BENCH_HOME", ""), "cargo/bin/oha")
+        told = subprocess.run([oha if os.path.exists(oha) else "oha", "--no-tui", "-z", f"{seconds}s", "-q", str(rate), "-c", "16",
+                               "--latency-correction", "--output-format", "json", "-H", "apikey: key-0000007",
+                               f"http://{self.proxy}/"], capture_output=True, text=True, check=True).stdout
+        told = json.loads(told)
+        if set(told["statusCodeDistribution"]) != {"200"} or set(told["errorDistribution"]) - {"aborted due to deadline"}:
+            sys.exit(f"requests failed: {told['statusCodeDistribution']} {told['errorDistribution']}")
+        return [round(told["latencyPercentiles"][name] * 1e6) for name in ("p50", "p99", "p99.9")]
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
+
+
+def wrk(script, connections, seconds, address):
+    """What a script says at its end: the number of requests, none of which may have failed, and more."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        told = subprocess.run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", file.name, f"http://{address}/"],
+                              capture_output=True, text=True, check=True).stdout
+    requests, bad, *more = map(int, told.split("RESULT ")[1].split())
+    if bad:
+        sys.exit(f"{bad} of {requests} requests failed")
+    return requests, *more
 
 
 def document(pairs):
@@ -147,21 +177,15 @@ def measure(flags, data):
           f"{many:.2f} us with all of them in turn ({many / few:.2f}x)", flush=True)
     took = sorted(one_more(gate, 1000, "many"))
     print(f"one more consumer: median {took[500]:.2f} ms, p99 {took[990]:.2f} ms", flush=True)
-    _, calm = gate.load(flags.pairs, flags.seconds)
-    stop, made = threading.Event(), []
-
-    def create():
-        connection = http.client.HTTPConnection(gate.admin, timeout=60)
-        while not stop.is_set():
-            gate.ask("POST", "/consumers", {"username": f"busy-{len(made)}"}, connection)
-            made.append(time.monotonic())
-
-    creator = threading.Thread(target=create)
+    calm = gate.paced(2000, flags.seconds)
+    made = []
+    # As long as the load, and a little longer.
+    creator = threading.Thread(target=lambda: made.extend(wrk(CREATE % TOKEN, 4, flags.seconds + 1, gate.admin)))
     creator.start()
-    _, busy = gate.load(flags.pairs, flags.seconds)
-    stop.set()
+    busy = gate.paced(2000, flags.seconds)
     creator.join()
-    print(f"requests while {len(made) / (made[-1] - made[0]):.0f} consumers a second are made: no error; "
+    count, took_us = made
+    print(f"2,000 requests a second while {count / took_us * 1e6:.0f} consumers a second are made: no error; "
           f"p50 {busy[0]} us, p99 {busy[1]} us, p99.9 {busy[2]} us (without: {calm[0]}, {calm[1]}, {calm[2]})", flush=True)
     gate.stop()
 

@@ -82,7 +82,7 @@ fn cell(value: ValueRef) -> Result<Cell, Unavailable> {
 
 fn trouble(error: rusqlite::Error) -> Unavailable {
     Unavailable(match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => "the disk is full; nothing was changed".to_owned(),
+        Some(rusqlite::ErrorCode::DiskFull) => "the disk is full".to_owned(),
         _ => error.to_string(),
     })
 }
