@@ -1,6 +1,7 @@
 //! Who the caller is, and the headers that say so; nobody but the gate may set them.
 
 use crate::registry::Consumer;
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
@@ -203,9 +204,27 @@ pub fn header_value(text: &str) -> HeaderValue {
     })
 }
 
+/// As [`header_value`], in one piece of memory.
+pub fn header_values<const COUNT: usize>(texts: [&str; COUNT]) -> [HeaderValue; COUNT] {
+    let whole = Bytes::from(texts.concat());
+    let mut from = 0;
+    texts.map(|text| {
+        let to = from + text.len();
+        let value = HeaderValue::from_maybe_shared(whole.slice(from..to));
+        from = to;
+        value.unwrap_or_else(|_| header_value(text))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_values_are_as_each_by_itself() {
+        let texts = ["ann", "", "a\nb", "Zoë"];
+        assert_eq!(header_values(texts), texts.map(header_value));
+    }
 
     #[test]
     fn every_spelling_of_an_identity_header_is_reserved() {

@@ -7,7 +7,7 @@
 //! Secrets are kept as hashes or parsed keys, and looked up by hash, so that how long a lookup takes says
 //! nothing about how much of a guess was right.
 
-use crate::identity::{Credential, Identity, header_value};
+use crate::identity::{Credential, Identity, header_value, header_values};
 use http::HeaderValue;
 use jose::VerifyingKey;
 use model::credential::{Algorithm, JwtSecret};
@@ -324,11 +324,18 @@ impl Consumer {
 
     pub fn headers(&self) -> &ConsumerHeaders {
         self.headers.get_or_init(|| {
+            let mut id = Uuid::encode_buffer();
+            let [id, username, custom_id, groups] = header_values([
+                self.id.hyphenated().encode_lower(&mut id),
+                self.username.as_deref().unwrap_or_default(),
+                self.custom_id.as_deref().unwrap_or_default(),
+                &self.groups().join(", "),
+            ]);
             Box::new(ConsumerHeaders {
-                id: id_value(self.id),
-                username: self.username.as_deref().map(header_value),
-                custom_id: self.custom_id.as_deref().map(header_value),
-                groups: header_value(&self.groups().join(", ")),
+                id,
+                username: self.username.is_some().then_some(username),
+                custom_id: self.custom_id.is_some().then_some(custom_id),
+                groups,
             })
         })
     }
