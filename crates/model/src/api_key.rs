@@ -30,7 +30,7 @@ fn from_form(written: &str) -> Option<[u8; 32]> {
 }
 
 /// Puts the key of an API key into the form that nobody can read, if it shall be in it, and gives it back then. One that
-/// is the same as `before` stays as that is.
+/// is the same as `before` stays in the form that it is in.
 pub fn hide(
     kind: &EntityKind,
     credential: &mut Map<String, Value>,
@@ -42,8 +42,8 @@ pub fn hide(
     }
     let given = credential.get("key")?.as_str().filter(|key| !is_unreadable(key))?.to_owned();
     let hidden = unreadable(&given);
-    let is_hidden = before.and_then(|before| before.get("key")?.as_str()) == Some(&hidden);
-    if readable && !is_hidden {
+    let kept = before.and_then(|before| before.get("key")?.as_str());
+    if kept == Some(&given) || readable && kept != Some(&hidden) {
         return None;
     }
     credential.insert("key".to_owned(), Value::from(hidden));

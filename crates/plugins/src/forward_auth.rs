@@ -54,8 +54,8 @@ pub struct Config {
     /// The headers of its answer that the caller gets when it passes, such as `Set-Cookie`.
     #[schema(each(format(told)))]
     response_headers: Option<Vec<String>>,
-    /// Whether it is asked with the caller's body, too. The request then waits until its body has come whole, and it is asked
-    /// with POST where the caller's method is not kept.
+    /// Whether it is asked with the caller's body, too. The request then waits until its body has come whole (its trailers
+    /// are lost), and where there is one it is asked with POST if the caller's method is not kept.
     #[schema(default = false)]
     forward_body: bool,
     /// The largest body that it is asked with, in bytes. A request with a larger one is answered with 413, and nobody is
@@ -140,7 +140,7 @@ impl Plugin for ForwardAuth {
             keep_method: config.keep_method,
             largest_body: config
                 .forward_body
-                .then_some(usize::try_from(config.max_body_size.unwrap_or_default()).unwrap_or_default()),
+                .then_some(usize::try_from(config.max_body_size.unwrap_or(1_048_576)).unwrap_or_default()),
             request_headers: config.request_headers.map(|given| names(Some(given))),
             upstream_headers: names(config.upstream_headers),
             response_headers: names(config.response_headers),
@@ -165,11 +165,12 @@ impl Plugin for ForwardAuth {
         let body = match self.largest_body {
             None => Body::Empty,
             Some(limit_bytes) => match whole_body::read_up_to(exchange, limit_bytes).await {
+                Ok(body) if body.is_empty() => Body::Empty,
                 Ok(body) => Body::Full(body),
                 Err(answer) => return Ok(ControlFlow::Break(answer)),
             },
         };
-        let (method, target, headers) = self.question(exchange);
+        let (method, target, headers) = self.question(exchange, matches!(body, Body::Full(_)));
         let asked = self.endpoint.ask(exchange, method, target, headers, body).await?;
         let Answered { mut head, body } = match asked {
             Ok(answered) => answered,
@@ -196,7 +197,7 @@ impl ForwardAuth {
         OF_THE_WAY.contains(name) || self.largest_body.is_none() && OF_A_BODY.contains(name)
     }
 
-    fn question(&self, exchange: &Exchange) -> (Method, String, HeaderMap) {
+    fn question(&self, exchange: &Exchange, has_body: bool) -> (Method, String, HeaderMap) {
         let (request, caller) = (&exchange.request, &exchange.caller);
         let wanted = |name: &HeaderName| match &self.request_headers {
             None => !self.leaves_out(name) && !is_original(name),
@@ -245,10 +246,10 @@ impl ForwardAuth {
             true => format!("{}{original}", self.endpoint.path().trim_end_matches('/')),
             false => self.endpoint.target().to_owned(),
         };
-        let method = match (self.keep_method, self.largest_body) {
+        let method = match (self.keep_method, has_body) {
             (true, _) => request.method.clone(),
-            (false, Some(_)) => Method::POST,
-            (false, None) => Method::GET,
+            (false, true) => Method::POST,
+            (false, false) => Method::GET,
         };
         (method, target, headers)
     }

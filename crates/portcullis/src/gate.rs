@@ -2,7 +2,7 @@
 
 use crate::cli::StartFlags;
 use crate::data_dir::DataDir;
-use crate::kept::{self, Applied, Kept, Looked, News, Ready, Tools};
+use crate::kept::{self, Kept, Looked, NewPlan, News, Tools};
 use crate::listeners::{Inherited, Listeners, Prepared};
 use crate::settings::{Settings, SettingsErrors, Warning};
 use crate::upgrade_passwords::{self, Listener};
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::Author;
+use store::{Author, Feed};
 use uuid::Uuid;
 
 /// What everything that changes the configuration needs.
@@ -75,7 +75,7 @@ struct State {
     /// The configuration came over the Admin API: no other process could read it again.
     posted: bool,
     /// Of the database, where there is one.
-    applied: Option<Applied>,
+    applied: Option<kept::Applied>,
     /// Whether the database did not answer the last time.
     is_cut_off: bool,
 }
@@ -161,7 +161,7 @@ impl Gate {
             (Some(kept), Some(applied)) => {
                 let environment = self.sources.environment();
                 kept.compile(applied, &self.tools(&workshop, &environment))
-                    .map_err(|invalid| report::violations("database", &invalid, None))?
+                    .map_err(|invalid| kept::in_words(&invalid))?
             }
             _ => plan(&workshop, &self.catalog, &self.sources, &settings, now_in_force)?,
         };
@@ -251,46 +251,25 @@ impl Gate {
             _ => {}
         }
         let is_cut_off = looked.is_err();
-        match looked {
-            Err(_) | Ok(Looked::NothingNew) => {}
-            Ok(Looked::News(news)) => match *news {
-                Ok(news) => self.put_in_force(kept, &mut state, news),
-                Err((news, invalid)) => {
-                    cannot_work(&kept::in_words(&invalid));
-                    self.put_in_force(kept, &mut state, news);
-                }
-            },
-            Ok(Looked::Lost) => {
-                // Who may call is another matter than what they may call.
-                let callers_alone = |wrong: Vec<String>| {
-                    cannot_work(&wrong);
-                    kept.load_callers(applied, &tools)
-                };
-                match kept.load_again(&tools).or_else(callers_alone) {
-                    Ok((applied, plan)) => self.replace(&mut state, applied, plan),
-                    Err(wrong) => cannot_work(&wrong),
-                }
-            }
+        if let Ok(Looked::News(news)) = looked {
+            self.put_in_force(kept, &mut state, *news);
         }
         state.is_cut_off = is_cut_off;
     }
 
     fn put_in_force(&self, kept: &Kept, state: &mut State, news: News) {
         let (applied, plan) = kept.apply(news);
-        if let Some(plan) = plan {
-            self.swap(plan);
+        match plan {
+            NewPlan::AsItWas => {}
+            NewPlan::Is(plan) => drop(self.swap(*plan)),
+            NewPlan::CannotBe(invalid) => {
+                let wrong = kept::in_words(&invalid).join("; ");
+                tracing::error!("what is in the database now cannot work here, and what was in force stays: {wrong}");
+            }
         }
         // Also where no plan could be made of it: who may use the Admin API is in it.
         self.entities.store(applied.configuration());
         state.applied = Some(applied);
-    }
-
-    /// In place of all that was in force.
-    fn replace(&self, state: &mut State, applied: Applied, plan: Plan) {
-        self.passwords.get().into_iter().for_each(|listener| listener.listen_to(&applied));
-        let before = state.applied.replace(applied);
-        self.swap(plan);
-        before.iter().for_each(Applied::retire);
     }
 
     /// From here on every new request is held against the new plan; those under way keep theirs.
@@ -338,10 +317,6 @@ impl Operation {
         let any_host = hosts.is_empty() && !settings.admin_listen.iter().all(|own| own.addr.ip().is_loopback());
         Operation { hosts, any_host, readable_keys: settings.readable_keys }
     }
-}
-
-fn cannot_work(wrong: &[String]) {
-    tracing::error!("what is in the database now cannot work here, and what was in force stays: {}", wrong.join("; "));
 }
 
 /// The declarative text that the settings name, if they name one.
@@ -439,14 +414,16 @@ impl admin::Gate for Handle {
             without_secrets(&model::record(kind, &gate.catalog, name), entity).into()
         };
         let author = Author { name: who, shown: &shown };
-        let (made, ready) = kept.store.change(Some(&author), |change| {
+        let (made, news) = kept.store.change(Some(&author), |change| {
             let made = make(change.writes())?;
-            Ok::<_, E>((made, kept.prepare_change::<E>(applied, change, &tools)?))
+            // With those of other gates, since this one has looked.
+            let Feed::Since(changed, number) = change.changes(applied.number)? else {
+                return Err(Unavailable("this gate must read everything again first; try again".to_owned()).into());
+            };
+            let news = kept.prepare(applied, &changed, number, change.rows(), &tools)?;
+            Ok::<_, E>((made, kept.check(news)?))
         })?;
-        match ready {
-            Ready::News(news) => gate.put_in_force(kept, &mut state, news),
-            Ready::Everything(applied, plan) => gate.replace(&mut state, applied, plan),
-        }
+        gate.put_in_force(kept, &mut state, news);
         Ok(made)
     }
 

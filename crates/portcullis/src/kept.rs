@@ -10,13 +10,13 @@ use crate::settings::words::Database;
 use jose::seal::Ring;
 use model::entity::KINDS;
 use model::invalid::Offence;
-use model::rows::{self, Tagged, Unavailable};
+use model::rows::Unavailable;
 use model::{Configuration, EntityKind, Invalid, Row, Rows};
 use net::upstream_tls::{UpstreamTls, UpstreamTlsOptions};
 use proxy::plan::{Plan, Workshop};
 use proxy::registry::{Registry, Upgrade};
 use schema::Catalog;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use store::{Changed, Feed, LastKnown, Place, PostgresSettings, PostgresTls, Store};
@@ -37,16 +37,9 @@ pub struct Applied {
     pub number: u64,
     configuration: Arc<Configuration>,
     registry: Arc<Registry>,
-    /// The configuration is older than the number, for this gate cannot carry the one of the database.
-    is_behind: bool,
 }
 
 impl Applied {
-    /// Others have taken the place of those who may call.
-    pub fn retire(&self) {
-        self.registry.retire();
-    }
-
     /// The entities that are in the database, but for callers.
     pub fn configuration(&self) -> Arc<Configuration> {
         self.configuration.clone()
@@ -61,7 +54,6 @@ impl Applied {
 /// Where everything can be read.
 enum Source<'a> {
     Database(&'a Store),
-    Change(&'a store::Change<'a>),
     /// The database does not answer.
     Copy(&'a LastKnown, u64),
 }
@@ -69,29 +61,25 @@ enum Source<'a> {
 /// Changes that are ready to come into force.
 pub struct News {
     applied: Applied,
-    /// Nothing if only callers have changed.
-    pub plan: Option<Plan>,
+    pub plan: NewPlan,
     callers: Vec<Change>,
+}
+
+/// What becomes of the plan.
+pub enum NewPlan {
+    /// Only callers have changed.
+    AsItWas,
+    Is(Box<Plan>),
+    /// This gate cannot carry what is in the database: what was in force stays.
+    CannotBe(Invalid),
 }
 
 type Change = (&'static EntityKind, Uuid, Option<Row>);
 
-/// Changes, or why this gate cannot carry what is in the database all the same.
-pub type Prepared = Result<News, (News, Invalid)>;
-
-/// What can come into force.
-pub enum Ready {
-    News(News),
-    /// In place of all that was there.
-    Everything(Applied, Plan),
-}
-
 /// What a look at the feed finds.
 pub enum Looked {
     NothingNew,
-    News(Box<Prepared>),
-    /// The feed does not go back so far: everything must be loaded again.
-    Lost,
+    News(Box<News>),
 }
 
 /// What compiling needs.
@@ -107,18 +95,13 @@ impl Source<'_> {
     fn number(&self) -> Result<u64, Unavailable> {
         match self {
             Source::Database(store) => store.last_change(),
-            Source::Change(change) => change.last_change(),
             Source::Copy(_, number) => Ok(*number),
         }
     }
 
-    fn each(&self, kind: &'static EntityKind, mut take: impl FnMut(Row)) -> Result<(), Unavailable> {
+    fn each(&self, kind: &'static EntityKind, take: impl FnMut(Row)) -> Result<(), Unavailable> {
         match self {
             Source::Database(store) => store.each(kind, take),
-            Source::Change(change) => rows::each(change.rows(), kind, None, &Tagged::Anyhow, 0, |row| {
-                take(row);
-                Ok(())
-            }),
             Source::Copy(copy, _) => copy.each(kind, take),
         }
     }
@@ -208,39 +191,26 @@ impl Kept {
         }
     }
 
-    /// Everything that is in the database, anew.
-    pub fn load_again(&self, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
-        read(&Source::Database(&self.store), tools)
-    }
-
-    /// What a change under way makes of the database, ready to come into force; an error is why it cannot.
-    pub fn prepare_change<E>(&self, applied: &Applied, change: &store::Change, tools: &Tools) -> Result<Ready, E>
-    where
-        E: From<Unavailable> + From<Invalid>,
-    {
-        match change.changes(applied.number)? {
-            // With those of other gates, since this one has looked.
-            Feed::Since(changed, number) if !applied.is_behind => {
-                let news = self.prepare(applied, &changed, number, change.rows(), tools)?;
-                let news = news.map_err(|(_, invalid)| invalid)?;
-                self.check(&news)?;
-                Ok(Ready::News(news))
+    /// Everything anew, for the feed does not go back so far. Who may call is in force at once: that is another matter than
+    /// what they may call, which may be more than this gate can carry.
+    fn load_again(&self, applied: &Applied, tools: &Tools) -> Result<News, Unavailable> {
+        let source = Source::Database(&self.store);
+        let (applied, invalid) = read_others(&source, applied.registry.clone(), tools)?;
+        let mut there = HashSet::new();
+        each_caller(&source, |kind, row| {
+            applied.registry.leave_groups(kind, &row);
+            there.insert(row.id);
+        })?;
+        applied.registry.retain(|id| there.contains(&id));
+        // A key may be another one's until that one has been changed, too.
+        let (mut late, vaults) = (Vec::new(), applied.configuration.vaults());
+        each_caller(&source, |kind, row| {
+            if applied.registry.put(kind, &row, vaults).is_err() {
+                late.push((kind, row));
             }
-            _ => {
-                let (applied, plan) =
-                    read(&Source::Change(change), tools).map_err(|wrong| Unavailable(wrong.join("; ")))?;
-                Ok(Ready::Everything(applied, plan))
-            }
-        }
-    }
-
-    /// Who may call, anew, with the entities that are in force: for a database whose other entities cannot work here.
-    pub fn load_callers(&self, applied: &Applied, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
-        let number = self.store.last_change().map_err(in_one_word)?;
-        let configuration = applied.configuration.clone();
-        let registry = callers(&Source::Database(&self.store), &configuration)?;
-        let plan = tools.workshop.compile_for(registry.clone(), configuration.clone(), tools.now);
-        Ok((Applied { number, configuration, registry, is_behind: true }, plan.map_err(|invalid| in_words(&invalid))?))
+        })?;
+        late.iter().for_each(|(kind, row)| put(&applied.registry, kind, row, &applied.configuration));
+        Ok(ready(applied, invalid, Vec::new(), tools))
     }
 
     /// What is done besides, now and then: the copy follows, and what is over is taken away.
@@ -264,18 +234,22 @@ impl Kept {
 
     /// The plan of what is in force, by other tools.
     pub fn compile(&self, applied: &Applied, tools: &Tools) -> Result<Plan, Invalid> {
-        tools.workshop.compile_for(applied.registry.clone(), applied.configuration.clone(), tools.now)
+        let (configuration, invalid) =
+            applied.configuration.changed([], tools.catalog, tools.environment, applied.number);
+        match invalid.is_empty() {
+            true => tools.workshop.compile_for(applied.registry.clone(), configuration.into(), tools.now),
+            false => Err(invalid),
+        }
     }
 
     /// What was changed in the database since the last time, ready to come into force.
     pub fn look(&self, applied: &Applied, tools: &Tools) -> Result<Looked, Unavailable> {
         match self.store.changes(applied.number)? {
-            Feed::Since(_, number) if number != applied.number && applied.is_behind => Ok(Looked::Lost),
             Feed::Since(_, number) if number == applied.number => Ok(Looked::NothingNew),
             Feed::Since(changed, number) => {
                 self.prepare(applied, &changed, number, self.store.as_ref(), tools).map(Box::new).map(Looked::News)
             }
-            Feed::Lost => Ok(Looked::Lost),
+            Feed::Lost => self.load_again(applied, tools).map(Box::new).map(Looked::News),
         }
     }
 
@@ -287,7 +261,7 @@ impl Kept {
         number: u64,
         rows: &dyn Rows,
         tools: &Tools,
-    ) -> Result<Prepared, Unavailable> {
+    ) -> Result<News, Unavailable> {
         let (mut callers, mut others): (Vec<Change>, Vec<Change>) = (Vec::new(), Vec::new());
         for Changed { kind, id } in changed {
             let row = rows.by_id(kind, *id, 0)?;
@@ -298,23 +272,18 @@ impl Kept {
         callers.sort_by_key(|(kind, _, _)| proxy::registry::KINDS.iter().position(|own| *own == kind.name));
         if others.is_empty() {
             let applied = Applied { number, ..applied.clone() };
-            return Ok(Ok(News { applied, plan: None, callers }));
+            return Ok(News { applied, plan: NewPlan::AsItWas, callers });
         }
         let (configuration, invalid) = applied.configuration.changed(others, tools.catalog, tools.environment, number);
-        let configuration = Arc::new(configuration);
-        let applied = Applied { number, configuration: configuration.clone(), ..applied.clone() };
-        if !invalid.is_empty() {
-            return Ok(Err((News { applied, plan: None, callers }, invalid)));
-        }
-        Ok(match tools.workshop.compile_for(applied.registry.clone(), configuration, tools.now) {
-            Ok(plan) => Ok(News { applied, plan: Some(plan), callers }),
-            // Who may call is another matter than what they may call.
-            Err(invalid) => Err((News { applied, plan: None, callers }, invalid)),
-        })
+        let applied = Applied { number, configuration: configuration.into(), ..applied.clone() };
+        Ok(ready(applied, invalid, callers, tools))
     }
 
-    /// Whether callers that are to be put there are as they must be.
-    pub fn check(&self, news: &News) -> Result<(), Invalid> {
+    /// Whether this gate can carry all of it, and callers that are to be put there are as they must be.
+    pub fn check(&self, news: News) -> Result<News, Invalid> {
+        if let NewPlan::CannotBe(invalid) = news.plan {
+            return Err(invalid);
+        }
         let vaults = news.applied.configuration.vaults();
         let changed = news.callers.iter().map(|(_, id, _)| *id).collect();
         for (kind, _, row) in &news.callers {
@@ -325,11 +294,11 @@ impl Kept {
                 return Err(Invalid { entities: vec![offence], ..Invalid::default() });
             }
         }
-        Ok(())
+        Ok(news)
     }
 
     /// Puts changes in force, but for the plan.
-    pub fn apply(&self, news: News) -> (Applied, Option<Plan>) {
+    pub fn apply(&self, news: News) -> (Applied, NewPlan) {
         let News { applied, plan, callers } = news;
         let registry = &applied.registry;
         // First what is gone, and what a row says no longer, so that nothing new is taken for it.
@@ -349,30 +318,45 @@ impl Kept {
 }
 
 fn read(source: &Source, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
-    let one = in_one_word;
-    // What changes while this reads is read again with the feed.
-    let number = source.number().map_err(one)?;
-    let mut rows: Vec<Change> = Vec::new();
-    for kind in KINDS.iter().filter(|kind| !Registry::holds(kind)) {
-        source.each(kind, |row| rows.push((kind, row.id, Some(row)))).map_err(one)?;
+    let read = || {
+        let (applied, invalid) = read_others(source, Arc::default(), tools)?;
+        each_caller(source, |kind, row| put(&applied.registry, kind, &row, &applied.configuration))?;
+        Ok(ready(applied, invalid, Vec::new(), tools))
+    };
+    let News { applied, plan, .. } = read().map_err(in_one_word)?;
+    match plan {
+        NewPlan::Is(plan) => Ok((applied, *plan)),
+        NewPlan::CannotBe(invalid) => Err(in_words(&invalid)),
+        NewPlan::AsItWas => Err(Vec::new()),
     }
-    let (configuration, invalid) = Configuration::empty().changed(rows, tools.catalog, tools.environment, number);
-    if !invalid.is_empty() {
-        return Err(in_words(&invalid));
-    }
-    let registry = callers(source, &configuration)?;
-    let configuration = Arc::new(configuration);
-    let plan = tools.workshop.compile_for(registry.clone(), configuration.clone(), tools.now);
-    let plan = plan.map_err(|invalid| in_words(&invalid))?;
-    Ok((Applied { number, configuration, registry, is_behind: false }, plan))
 }
 
-fn callers(source: &Source, configuration: &Configuration) -> Result<Arc<Registry>, Vec<String>> {
-    let registry = Registry::default();
-    for kind in proxy::registry::KINDS.iter().filter_map(|kind| model::entity::kind(kind)) {
-        source.each(kind, |row| put(&registry, kind, &row, configuration)).map_err(in_one_word)?;
+/// Everything but who may call.
+fn read_others(source: &Source, registry: Arc<Registry>, tools: &Tools) -> Result<(Applied, Invalid), Unavailable> {
+    // What changes while this reads is read again with the feed.
+    let number = source.number()?;
+    let mut rows: Vec<Change> = Vec::new();
+    for kind in KINDS.iter().filter(|kind| !Registry::holds(kind)) {
+        source.each(kind, |row| rows.push((kind, row.id, Some(row))))?;
     }
-    Ok(Arc::new(registry))
+    let (configuration, invalid) = Configuration::empty().changed(rows, tools.catalog, tools.environment, number);
+    Ok((Applied { number, configuration: configuration.into(), registry }, invalid))
+}
+
+/// Whoever may call, in the order in which they are put into the registry.
+fn each_caller(source: &Source, mut take: impl FnMut(&'static EntityKind, Row)) -> Result<(), Unavailable> {
+    let kinds = proxy::registry::KINDS.iter().filter_map(|kind| model::entity::kind(kind));
+    kinds.into_iter().try_for_each(|kind| source.each(kind, |row| take(kind, row)))
+}
+
+/// With the plan of what is in the database, if this gate can carry it.
+fn ready(applied: Applied, invalid: Invalid, callers: Vec<Change>, tools: &Tools) -> News {
+    let plan = match invalid.is_empty() {
+        true => tools.workshop.compile_for(applied.registry.clone(), applied.configuration.clone(), tools.now),
+        false => Err(invalid),
+    };
+    let plan = plan.map_or_else(NewPlan::CannotBe, |plan| NewPlan::Is(Box::new(plan)));
+    News { applied, plan, callers }
 }
 
 fn in_one_word(error: Unavailable) -> Vec<String> {

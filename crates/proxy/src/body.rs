@@ -70,8 +70,11 @@ impl Body {
     /// Reads the body to its end and keeps it in its place, so that it can still be forwarded. After an
     /// error nothing can be forwarded any more.
     pub async fn buffer(&mut self, limit_bytes: usize) -> Result<Bytes, BufferError> {
-        if let Body::Full(bytes) = self {
-            return Ok(bytes.clone());
+        match self {
+            Body::Empty => return Ok(Bytes::new()),
+            Body::Full(bytes) if bytes.len() > limit_bytes => return Err(BufferError::TooLarge { limit_bytes }),
+            Body::Full(bytes) => return Ok(bytes.clone()),
+            _ => {}
         }
         let mut body = std::mem::replace(self, Body::Lost);
         let mut buffer = BytesMut::new();

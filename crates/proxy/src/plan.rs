@@ -222,7 +222,12 @@ impl Workshop {
         row: PluginRow,
     ) -> Result<Option<Placement>, Violations> {
         let definition = self.plugins.iter().find(|definition| definition.name == row.name);
-        let (Some(definition), true) = (definition, row.enabled) else { return Ok(None) };
+        // What nobody can carry out must not be passed over: it may be what protects a route.
+        let unknown = || Violations::field("name", format!("there is no plugin '{}' in this build", row.name));
+        let definition = definition.ok_or_else(unknown)?;
+        if !row.enabled {
+            return Ok(None);
+        }
         let config = row.config.unwrap_or_default();
         let config = configuration.resolve_config(&definition.schema().config, &config)?;
         let mut plugin = definition.build(config).map_err(|violations| violations.under("config"))?;

@@ -379,11 +379,6 @@ impl Change<'_> {
         &self.0
     }
 
-    /// As [`Store::last_change`], with those of this change.
-    pub fn last_change(&self) -> Result<u64, Unavailable> {
-        last_change(self.0.sql)
-    }
-
     /// As [`Store::changes`], with those of this change.
     pub fn changes(&self, after: u64) -> Result<Feed, Unavailable> {
         changes(self.0.sql, after)

@@ -360,9 +360,19 @@ fn who_may_call_is_followed_whatever_else_there_is() {
         wait_for(gate, "ann", 401);
         assert_eq!(status(gate, "bob"), 200);
     }
-    // It changes nothing on grounds that it does not know, and says why.
-    let refused = two.admin("POST", "/consumers", r#"{"username":"zoe"}"#).expect_status(503);
+    // The plugin that it may not use is not in force there.
+    let origin_of_page = [("apikey", "bob"), ("Origin", "https://page.test")];
+    let allowed = |gate: &Gate| {
+        http(gate.proxy(), "GET", "/orders", &origin_of_page, b"").header("access-control-allow-origin").is_some()
+    };
+    assert_eq!((allowed(&one), allowed(&two)), (true, false));
+    // Callers can be changed there, but nothing on grounds that it does not know; nor does a reload get around that.
+    add(&two, "eve");
+    let refused = two.admin("POST", "/services", r#"{"name":"more","url":"http://a"}"#).expect_status(400);
     assert!(refused.text().contains("cors"), "{}", refused.text());
+    let refused = two.tell(&["reload"]).expect_code(1);
+    assert!(refused.stderr.contains("cors"), "{refused:?}");
+    assert!(!allowed(&two));
     one.admin("DELETE", &format!("/plugins/{}", plugin["id"].as_str().unwrap()), "").expect_status(204);
     two.admin("POST", "/consumers", r#"{"username":"zoe"}"#).expect_status(201);
     add_key(&one, "zoe", "zoe");

@@ -155,7 +155,7 @@ fn it_can_be_asked_about_the_body() {
     assert_eq!(service.last().body, b"body");
     send(b"other").expect_status(403);
     http(gate.proxy(), "GET", "/shop", &[], b"").expect_status(403);
-    assert_eq!((auth.last().method.as_str(), auth.last().body.len()), ("POST", 0));
+    assert_eq!((auth.last().method.as_str(), auth.last().body.len()), ("GET", 0));
     // What it could not see whole does not pass, and nobody is asked.
     let asked = auth.requests().len();
     send(b"a body of more than twenty bytes").expect_status(413);

@@ -61,7 +61,8 @@ settings! {
         ///
         /// With `off` a key is told once, in the answer to the request that made or gave it, and kept as `sha256:` and its
         /// SHA-256, which is also shown from then on. Keys that were kept before stay as they are until
-        /// `portcullis db hash-keys` has been run.
+        /// `portcullis db hash-keys` has been run. A file for `sync` names its keys then: one that it leaves out is made, and
+        /// told nobody.
         readable_keys: bool = "on" => value::switch, Ours;
 
         /// The plugins that may be used: `bundled`, a comma list of names, or `off`.

@@ -158,13 +158,20 @@ impl Registry {
         }
     }
 
-    /// Another registry has taken its place: what goes on in the name of its consumers ends.
-    pub fn retire(&self) {
+    /// Takes out whatever came with a row that is not there any more.
+    pub fn retain(&self, is_there: impl Fn(Uuid) -> bool) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.clear();
-        let consumers = self.consumers.pin();
-        consumers.iter().for_each(|own| own.0.revoked.set());
-        consumers.clear();
+        let gone: Vec<Uuid> = held.keys().copied().filter(|id| !is_there(*id)).collect();
+        for id in gone {
+            if let Some(entry) = held.remove(&id) {
+                self.release(id, &entry);
+            }
+        }
+        let consumers: Vec<Uuid> =
+            self.consumers.pin().iter().map(|own| own.0.id).filter(|id| !is_there(*id)).collect();
+        consumers.into_iter().for_each(|id| self.remove_consumer(id));
+        let groups: Vec<Uuid> = self.groups.pin().keys().copied().filter(|id| !is_there(*id)).collect();
+        groups.into_iter().for_each(|id| self.remove_group(id));
     }
 
     /// Takes out what a row has brought in. It may be out already.
@@ -395,20 +402,30 @@ mod tests {
         assert_eq!(found.groups(), ["g1", "g2"]);
     }
 
-    /// Whoever has remembered somebody of a registry that was replaced must look again, and finds nobody.
+    /// Whoever has remembered somebody whose row has gone must look again, and finds nobody.
     #[test]
-    fn nobody_is_known_to_a_registry_that_was_replaced() {
+    fn who_is_not_there_any_more_is_unknown() {
         let (registry, vaults) = (Arc::new(Registry::default()), Vaults::default());
-        for (name, row) in
-            [("consumers", row("consumers", 7, 0, 0)), ("keyauth_credentials", row("keyauth_credentials", 8, 7, 1))]
-        {
-            registry.put(kind(name).expect("it is one"), &row, &vaults).expect("it fits");
+        let put = |name: &str, row: Row| registry.put(kind(name).expect("it is one"), &row, &vaults).expect("it fits");
+        for number in [1, 2] {
+            put("consumers", row("consumers", 10 + u128::from(number), 0, number));
+            put("consumer_groups", row("consumer_groups", 100 + u128::from(number), 0, number));
+            put(
+                "consumer_group_consumers",
+                row("consumer_group_consumers", 30 + u128::from(number), 10 + u128::from(number), number),
+            );
+            put(
+                "keyauth_credentials",
+                row("keyauth_credentials", 20 + u128::from(number), 10 + u128::from(number), number),
+            );
         }
-        let identity = registry.api_key("k1", 0);
-        let lasting = crate::registry::Lasting::of(identity.as_ref(), &registry).expect("it has a consumer");
-        assert!(!lasting.is_over());
-        registry.retire();
-        assert!(lasting.is_over());
+        let lasting =
+            |key: &str| crate::registry::Lasting::of(registry.api_key(key, 0).as_ref(), &registry).expect("a consumer");
+        let (gone, stays) = (lasting("k1"), lasting("k2"));
+        registry.retain(|id| [12, 22, 32, 102].contains(&id.as_u128()));
+        assert_eq!((gone.is_over(), stays.is_over()), (true, false));
+        assert!(registry.api_key("k1", 0).is_none() && registry.consumer_by_username("c1").is_none());
+        assert_eq!(registry.consumer_by_username("c2").map(|own| own.consumer_groups().len()), Some(1));
     }
 
     proptest! {
