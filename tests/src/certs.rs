@@ -1,7 +1,7 @@
 //! Certificates by the openssl program: what the gate meets in the field was not made by its own
 //! TLS library.
 
-use crate::{TempDir, run};
+use crate::{TempDir, base64url, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,6 +91,12 @@ impl Authority {
 
 impl Certificate {
     /// The certificate as a YAML scalar: a JSON string, line ends escaped.
+    /// Its SHA-256, as a token that is bound to it holds it (RFC 8705 section 3.1).
+    pub fn digest(&self) -> String {
+        let script = "openssl x509 -outform DER -in \"$0\" | openssl dgst -sha256 -binary";
+        base64url(&run(Command::new("sh").args(["-c", script]).arg(&self.cert)).expect_code(0).stdout)
+    }
+
     pub fn cert_yaml(&self) -> String {
         yaml_scalar(&self.cert)
     }

@@ -43,6 +43,11 @@ impl ClientCertificate {
         Some(ClientCertificate { fingerprint: sha256(&all), chain })
     }
 
+    /// The SHA-256 of its own certificate.
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.chain.first().map(|own| sha256(own))
+    }
+
     pub fn stated(&self) -> Result<Stated, CertificateError> {
         let own = x509(self.own()?, 1)?;
         let names = own.subject_alternative_name().ok().flatten();

@@ -77,11 +77,6 @@ pub fn texts(claim: Option<&Value>) -> Vec<String> {
     }
 }
 
-/// What is bound to a key that its caller must prove to have (RFC 7800), is no good without the proof.
-pub fn is_bound(claims: &Object) -> bool {
-    claims.get("cnf").is_some_and(|confirmation| !confirmation.is_null())
-}
-
 pub const BOUND: &str = "The token is bound to a key that was not proven";
 
 /// Whether a token is for one of these: at least one of its audiences is accepted.

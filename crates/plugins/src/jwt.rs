@@ -3,6 +3,7 @@
 
 use crate::claims::{Demands, headers, split};
 use crate::formats;
+use crate::proof_of_possession::ProofOfPossession;
 use http::{HeaderMap, HeaderName, StatusCode};
 use issuers::{Issuer, Issuers};
 use jose::{Jwt as Token, ParseError};
@@ -10,7 +11,7 @@ use proxy::Exchange;
 use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::{Claims, Identity};
-use proxy::plugin::Fault;
+use proxy::plugin::{Fault, WantedCertificate};
 use proxy::{balancer, query};
 use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
 use serde::Deserialize;
@@ -88,6 +89,10 @@ pub struct Config {
     /// The claim of an issuer's token that holds its caller's groups, for acl.
     #[schema(ours)]
     groups_claim: Option<String>,
+    /// Whether callers prove by their TLS certificate that an issuer's token is theirs (RFC 8705 section 3): `off`, then a
+    /// token that is bound to a key is refused; `optional`; or `strict`, then each must be bound to a certificate.
+    #[schema(ours, default = "off")]
+    proof_of_possession_mtls: Option<ProofOfPossession>,
 }
 
 #[derive(Clone, Copy, Deserialize, Schema, PartialEq, Debug)]
@@ -121,6 +126,10 @@ impl Authenticator for Jwt {
         Ok(Jwt { config, issuers, verdicts: Verdicts::new() })
     }
 
+    fn wants_certificate(&self) -> Option<WantedCertificate> {
+        self.proof().wants_certificate()
+    }
+
     fn reserves(&self) -> Vec<HeaderName> {
         self.issuers.headers().cloned().collect()
     }
@@ -144,6 +153,9 @@ impl Authenticator for Jwt {
             None => (self.verify(exchange, &token).await?, true),
         };
         self.check_times(&verdict, now)?;
+        if let By::Issuer(told) = &verdict.by {
+            self.proof().check(told.binding, exchange, invalid)?;
+        }
         if new {
             self.verdicts.keep(&token, verdict.clone());
         }
@@ -157,6 +169,10 @@ impl Authenticator for Jwt {
 }
 
 impl Jwt {
+    fn proof(&self) -> ProofOfPossession {
+        self.config.proof_of_possession_mtls.unwrap_or_default()
+    }
+
     /// The one token of the request. The same token in two places is one; two tokens are too many, since
     /// the service could take the other one.
     fn token(&self, exchange: &Exchange) -> Result<String, Refusal> {

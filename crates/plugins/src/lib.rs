@@ -29,6 +29,7 @@ mod ldap_auth_advanced;
 mod limits;
 mod mtls_auth;
 mod oauth2_introspection;
+mod proof_of_possession;
 mod rate_limiting;
 mod redis_config;
 mod request_size_limiting;

@@ -5,6 +5,7 @@ use crate::claims::{self, Demands, headers, split};
 use crate::consumer_by::{self, ConsumerBy};
 use crate::endpoint::{Answered, Endpoint, max_age};
 use crate::jwt::bearer;
+use crate::proof_of_possession::{Binding, ProofOfPossession};
 use crate::{formats, whole_body};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -16,7 +17,7 @@ use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::body::Body;
 use proxy::identity::{Claims, Credential, Identity, header_value};
-use proxy::plugin::Fault;
+use proxy::plugin::{Fault, WantedCertificate};
 use proxy::{Exchange, query};
 use schema::{Schema, Secret, Set, Value, Violations, json};
 use serde::Deserialize;
@@ -35,7 +36,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 ///
 /// Services are told what it says in `X-Credential-Scope`, `-Client-ID`, `-Username`, `-Token-Type`, `-Exp`, `-Iat`,
 /// `-Nbf`, `-Sub`, `-Aud`, `-Iss` and `-Jti`, and in `X-Authenticated-Scope` and `X-Authenticated-UserId`. A token that
-/// is bound to its caller's key (`cnf`) is refused: nobody has proven the key.
+/// is bound to its caller's key (`cnf`) is refused unless the caller proves the key (`proof_of_possession_mtls`).
 #[derive(Deserialize, Schema)]
 pub struct Config {
     /// Where to ask, such as `https://login.example.com/introspect`.
@@ -98,6 +99,10 @@ pub struct Config {
     roles_claim: Option<String>,
     /// The claim that holds the caller's groups, for acl.
     groups_claim: Option<String>,
+    /// Whether callers prove by their TLS certificate that a token is theirs (RFC 8705 section 3): `off`, then a token that is
+    /// bound to a key is refused; `optional`; or `strict`, then each must be bound to a certificate.
+    #[schema(ours, default = "off")]
+    proof_of_possession_mtls: Option<ProofOfPossession>,
 }
 
 #[derive(Clone, Copy, Deserialize, Schema)]
@@ -220,6 +225,10 @@ impl Authenticator for Introspection {
         })
     }
 
+    fn wants_certificate(&self) -> Option<WantedCertificate> {
+        self.proof().wants_certificate()
+    }
+
     fn reserves(&self) -> Vec<HeaderName> {
         self.demands.headers.iter().map(|(_, header)| header.clone()).collect()
     }
@@ -251,9 +260,7 @@ impl Authenticator for Introspection {
         if self.config.audiences.as_ref().is_some_and(|audiences| !claims::is_for(claims, audiences)) {
             return Err(invalid("The access token is for somebody else"));
         }
-        if claims::is_bound(claims) {
-            return Err(invalid(claims::BOUND));
-        }
+        self.proof().check(Binding::of(claims), exchange, invalid)?;
         self.demands.check(claims)?;
         // Only now: what is refused here may be good for somebody else. Where the service gets a JWT, it gets no token.
         if self.config.hide_credentials || self.config.accept_jwt {
@@ -286,6 +293,10 @@ impl Authenticator for Introspection {
 }
 
 impl Introspection {
+    fn proof(&self) -> ProofOfPossession {
+        self.config.proof_of_possession_mtls.unwrap_or_default()
+    }
+
     /// The one token of the request: in `Authorization`, the query, or a form, which comes with it.
     async fn token(&self, exchange: &mut Exchange) -> Result<(String, Option<String>), Refusal> {
         let mut found = bearer(&exchange.request.headers, AUTHORIZATION.as_str());

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tests::{Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, base64url, eventually, http};
+use tests::{Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, base64url, curl, eventually, http};
 
 /// `Basic` of `caller:secret`.
 const GATE: &str = "Basic Y2FsbGVyOnNlY3JldA==";
@@ -99,6 +99,44 @@ fn a_real_authority_is_asked_once_until_its_word_ages() {
     ask(&gate, &idp.token("https://api.test", "read")).expect_status(401);
     let missing = http(gate.proxy(), "GET", "/", &[], b"").expect_status(401);
     assert_eq!(missing.json()["error_description"], "The access token is missing");
+}
+
+/// RFC 8705 section 3: a token that was stolen is no good without the key of the certificate that it is bound to.
+#[test]
+fn a_token_can_be_bound_to_a_certificate() {
+    let house = tests::Authority::new("callers");
+    let (own, other) = (house.client("ann"), house.client("eve"));
+    let with = |confirmation: Value| {
+        let mut all = good();
+        all["cnf"] = confirmation;
+        all
+    };
+    let bound = with(json!({ "x5t#S256": own.digest() }));
+    let dpop = with(json!({ "jkt": "x" }));
+    for (claims, proof, certificate, expected) in [
+        (&bound, "strict", Some(&own), 200),
+        (&bound, "optional", Some(&own), 200),
+        (&bound, "optional", Some(&other), 401),
+        (&bound, "optional", None, 401),
+        (&bound, "off", Some(&own), 401),
+        (&good(), "optional", None, 200),
+        (&good(), "strict", Some(&own), 401),
+        (&dpop, "optional", Some(&own), 401),
+    ] {
+        let (service, authority) = (Origin::start(), Authority::saying(claims.clone()));
+        let gate = gate(&service, &authority.url(), &format!(", proof_of_possession_mtls: '{proof}'"));
+        let url = format!("https://{}/", gate.proxy_tls());
+        let mut args = vec!["--insecure", "-H", "Authorization: Bearer t", url.as_str()];
+        let paths = certificate.map(|own| [&own.cert, &own.key].map(|path| path.to_str().unwrap()));
+        if let Some([cert, key]) = paths {
+            args.extend(["--cert", cert, "--key", key]);
+        }
+        // The second time what the authority said is known.
+        for _ in 0..2 {
+            let answer = curl(&args);
+            assert_eq!(answer.status, expected, "{claims} {proof} {certificate:?} {}", answer.text());
+        }
+    }
 }
 
 #[test]

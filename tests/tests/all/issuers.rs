@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tests::{
-    Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, TempDir, Wire, eventually, http, python, run, workspace,
+    Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, TempDir, Wire, curl, eventually, http, python, run, workspace,
 };
 
 /// An identity provider: its metadata, its keys, and what makes its tokens.
@@ -156,6 +156,33 @@ fn a_token_that_is_not_good_is_refused_with_the_reason() {
         assert!(answer.text().contains(reason), "{reason}: {}", answer.text());
         assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{reason}");
     }
+}
+
+/// RFC 8705 section 3.
+#[test]
+fn a_token_can_be_bound_to_a_certificate() {
+    let (service, provider) = (Origin::start(), Provider::start());
+    provider.publish(&["a"]);
+    let house = tests::Authority::new("callers");
+    let (own, other) = (house.client("ann"), house.client("eve"));
+    let bound = provider.token("a", json!({ "cnf": { "x5t#S256": own.digest() } }));
+    let free = provider.token("a", json!({}));
+    let ask = |gate: &Gate, token: &str, certificate: Option<&tests::Certificate>| {
+        let (url, header) = (format!("https://{}/shop", gate.proxy_tls()), format!("Authorization: Bearer {token}"));
+        let mut args = vec!["--insecure", "-H", &header, &url];
+        if let Some([cert, key]) = certificate.map(|own| [&own.cert, &own.key].map(|path| path.to_str().unwrap())) {
+            args.extend(["--cert", cert, "--key", key]);
+        }
+        curl(&args).status
+    };
+    let off = gate(&service, &provider, "", "");
+    assert_eq!((ask(&off, &bound, Some(&own)), ask(&off, &free, None)), (401, 200));
+    let optional = gate(&service, &provider, "", "proof_of_possession_mtls: optional");
+    // Once it has passed it is known, and no good with another certificate all the same.
+    assert_eq!([Some(&own), Some(&other), None].map(|shown| ask(&optional, &bound, shown)), [200, 401, 401]);
+    assert_eq!(ask(&optional, &free, None), 200);
+    let strict = gate(&service, &provider, "", "proof_of_possession_mtls: strict");
+    assert_eq!((ask(&strict, &bound, Some(&own)), ask(&strict, &free, Some(&own))), (200, 401));
 }
 
 #[test]

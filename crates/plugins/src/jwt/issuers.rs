@@ -5,6 +5,7 @@ use super::verdicts::{Told, Verdict};
 use crate::claims::{self, Demands};
 use crate::consumer_by::{self, ConsumerBy};
 use crate::formats;
+use crate::proof_of_possession::Binding;
 use http::header::RETRY_AFTER;
 use http::{HeaderName, StatusCode};
 use jose::{Algorithm as Jose, JwkSet, Jwt as Token};
@@ -139,9 +140,6 @@ impl Issuers {
         if jose::claims::numeric_date(claims, "nbf").is_err() {
             return Err(super::refusal(&json!({ "nbf": "must be a number" })));
         }
-        if claims::is_bound(claims) {
-            return Err(super::invalid(claims::BOUND));
-        }
         for claim in issuer.required_claims.iter().flatten() {
             if claims.get(claim).is_none_or(Value::is_null) {
                 return Err(super::invalid(&format!("No mandatory '{claim}' in claims")));
@@ -160,6 +158,7 @@ impl Issuers {
             leeway_s: issuer.leeway.unwrap_or(0.0),
             headers: self.demands.told(claims),
             groups: self.demands.groups(claims),
+            binding: Binding::of(claims),
         };
         Ok(Verdict::of_issuer(identity, claims, told))
     }

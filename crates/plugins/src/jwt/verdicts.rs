@@ -5,6 +5,7 @@
 //! signature is good get in, so nobody can fill the memory with junk; how long they are good for is asked
 //! anew each time.
 
+use crate::proof_of_possession::Binding;
 use http::{HeaderName, HeaderValue};
 use jose::{JwkSet, Object, claims};
 use proxy::identity::Identity;
@@ -38,6 +39,8 @@ pub struct Told {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The groups of its caller, where a claim tells them.
     pub groups: Option<Vec<String>>,
+    /// What its caller must prove to have, each time anew.
+    pub binding: Binding,
 }
 
 impl Verdict {
@@ -106,7 +109,14 @@ mod tests {
     fn verdict(expires: f64) -> Verdict {
         let identity = Identity { consumer: None, credential: None };
         let keys = Arc::new(JwkSet::parse(br#"{"keys":[]}"#).unwrap());
-        let told = Told { issuer: String::new(), keys, leeway_s: 0.0, headers: Vec::new(), groups: None };
+        let told = Told {
+            issuer: String::new(),
+            keys,
+            leeway_s: 0.0,
+            headers: Vec::new(),
+            groups: None,
+            binding: Binding::Nothing,
+        };
         let times = Times { expires: Some(expires), not_before: None };
         Verdict { identity, times, by: By::Issuer(Arc::new(told)) }
     }
