@@ -17,6 +17,7 @@ use papaya::Equivalent;
 use schema::{Secret, Violations};
 use std::cell::{Cell, RefCell};
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -130,13 +131,13 @@ fn half(whole: [u8; 32]) -> Digest {
 }
 
 /// An API key; the key itself is not kept.
-#[derive(Clone, Copy)]
 struct ApiKey {
-    consumer: Uuid,
+    /// As it was when the key came here. If it has been changed since, it is looked up anew.
+    consumer: Arc<Consumer>,
     /// The credential's identity, which Kong shows to services.
     id: Uuid,
     /// Seconds since 1970.
-    expires_at: Option<u64>,
+    expires_at: Option<NonZeroU64>,
 }
 
 /// What tokens of one issuer are verified with.
@@ -260,11 +261,17 @@ impl Registry {
 
     /// Whose API key it is, if it has not expired. `now` is in seconds since 1970.
     pub fn api_key(&self, key: &str, now: u64) -> Option<Identity> {
-        let found = *self.keys.pin().get(&digest(key))?;
-        match found.expires_at.is_none_or(|expires_at| now < expires_at) {
-            true => self.identity(found.consumer, found.id, id_value(found.id)),
-            false => None,
+        let keys = self.keys.pin();
+        let found = keys.get(&digest(key))?;
+        if found.expires_at.is_some_and(|expires_at| expires_at.get() <= now) {
+            return None;
         }
+        let consumer = match found.consumer.is_revoked() {
+            false => found.consumer.clone(),
+            true => self.owner(found.consumer.id)?,
+        };
+        let credential = Some(Credential { identifier: id_value(found.id), id: Some(found.id) });
+        Some(Identity { consumer: Some(consumer), credential })
     }
 
     /// Whose a name in a certificate is that this authority vouches for: a credential for that authority counts before one

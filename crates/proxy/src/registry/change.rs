@@ -13,6 +13,7 @@ use model::vault::Vaults;
 use model::{EntityKind, Row};
 use schema::{Schema, Violations};
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroU64;
 use std::sync::{Arc, OnceLock, PoisonError};
 use uuid::Uuid;
 
@@ -56,7 +57,10 @@ impl Registry {
             "keyauth_credentials" => {
                 let own: KeyAuth = read(kind, row, vaults)?;
                 let hash = half(api_key::digest(own.key.as_ref().map_or("", |key| key.reveal())));
-                let key = ApiKey { consumer: own.consumer.id, id: own.id, expires_at: row.expires_at };
+                let consumer =
+                    self.owner(own.consumer.id).unwrap_or_else(|| Arc::new(Consumer::absent(own.consumer.id)));
+                let expires_at = row.expires_at.map(|end| NonZeroU64::new(end).unwrap_or(NonZeroU64::MIN));
+                let key = ApiKey { consumer, id: own.id, expires_at };
                 // Two references may lead to one secret; whose request it is must not be left to chance.
                 if self.keys.pin().get(&hash).is_some_and(|other| other.id != own.id) {
                     return Err(Violations::field("key", "the same key belongs to another credential"));
@@ -194,7 +198,7 @@ impl Registry {
             Entry::ApiKey(hash) => {
                 let keys = self.keys.pin();
                 let gone = keys.remove_if(hash, |_, key| key.id == id).ok().flatten();
-                self.look_again(gone.map(|(_, own)| own.consumer));
+                self.look_again(gone.map(|(_, own)| own.consumer.id));
             }
             Entry::Jwt(name) => {
                 if let Ok(Some((_, old))) = self.jwts.pin().remove_if(name, |_, own| own.id == id) {
@@ -319,6 +323,13 @@ impl Registry {
 }
 
 impl Consumer {
+    /// One that is not there (yet): whoever holds it looks it up anew.
+    fn absent(id: Uuid) -> Consumer {
+        let consumer = Consumer::new(id, None, None, None);
+        consumer.revoked.set();
+        consumer
+    }
+
     fn new(id: Uuid, username: Option<Box<str>>, custom_id: Option<Box<str>>, groups: Option<Box<Groups>>) -> Consumer {
         Consumer { id, username, custom_id, groups, headers: OnceLock::new(), revoked: Revoked::default() }
     }
