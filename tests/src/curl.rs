@@ -1,8 +1,15 @@
 //! curl, the client that most callers resemble; also our HTTP/2 client.
 
 use crate::message::Head;
-use crate::{Answer, run};
+use crate::{Answer, Certificate, run};
 use std::process::Command;
+
+/// As [`curl`], over TLS, with this certificate or none. Whoever answers is not verified.
+#[track_caller]
+pub fn curl_as(certificate: Option<&Certificate>, args: &[&str]) -> Answer {
+    let shown = certificate.map(|own| ["--cert", own.cert.to_str().unwrap(), "--key", own.key.to_str().unwrap()]);
+    curl(&[args, &["--insecure"], shown.as_ref().map_or(&[], |shown| shown)].concat())
+}
 
 /// Runs curl and returns the answer; a curl that cannot finish its request fails the test.
 #[track_caller]

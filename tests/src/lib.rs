@@ -27,7 +27,7 @@ mod token;
 mod wire;
 
 pub use certs::{Authority, Certificate};
-pub use curl::curl;
+pub use curl::{curl, curl_as};
 pub use directory::Directory;
 pub use eventually::{DEADLINE, eventually};
 pub use gate::{Gate, GateBuilder, clean, workspace};

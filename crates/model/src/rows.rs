@@ -4,6 +4,7 @@ use crate::api_key;
 use crate::configuration::{Configuration, Row};
 use crate::entity::{EntityKind, KINDS};
 use schema::{Map, Value};
+use std::borrow::Cow;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -175,7 +176,7 @@ impl EntityKind {
     /// What must be this entity's alone.
     pub fn claims(&self, entity: &Map<String, Value>) -> Vec<Claim> {
         let value = |field: &&'static str| match entity.get(*field) {
-            Some(Value::String(text)) => self.claimed(field, text),
+            Some(Value::String(text)) => self.claimed(field, text).into_owned(),
             Some(Value::Object(reference)) => {
                 reference.get("id").and_then(Value::as_str).unwrap_or_default().to_owned()
             }
@@ -196,10 +197,10 @@ impl EntityKind {
     }
 
     /// What a value of a field is known by: different ones may mean the same.
-    pub fn claimed(&self, field: &str, value: &str) -> String {
+    pub fn claimed<'a>(&self, field: &str, value: &'a str) -> Cow<'a, str> {
         match (self.name, field) {
-            ("keyauth_credentials", "key") => api_key::unreadable(value),
-            _ => value.to_owned(),
+            ("keyauth_credentials", "key") => api_key::unreadable(value).into(),
+            _ => value.into(),
         }
     }
 
@@ -252,7 +253,7 @@ impl Rows for Configuration {
 
     fn by_field(&self, kind: &'static EntityKind, asked: &Asked) -> Result<Option<Row>, Unavailable> {
         let claimed = kind.claimed(asked.field, asked.value);
-        let is_it = |value: &str| value == asked.value || kind.claimed(asked.field, value) == claimed;
+        let is_it = |value: &str| kind.claimed(asked.field, value) == claimed;
         let found = |row: &&Row| {
             row.json.get(asked.field).and_then(Value::as_str).is_some_and(is_it)
                 && row.is_alive(asked.now)

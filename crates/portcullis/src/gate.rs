@@ -5,7 +5,7 @@ use crate::data_dir::DataDir;
 use crate::kept::{self, Kept, Looked, NewPlan, News, Tools};
 use crate::listeners::{Inherited, Listeners, Prepared};
 use crate::settings::{Settings, SettingsErrors, Warning};
-use crate::upgrade_passwords::{self, Listener};
+use crate::upgrade_passwords;
 use crate::{conduct, logging, parts, report};
 use admin::{Connections, Facts};
 use arc_swap::ArcSwap;
@@ -47,8 +47,6 @@ pub struct Gate {
     operators: OnceLock<Listeners>,
     /// Nothing where the configuration is one document.
     kept: Option<Kept>,
-    /// Hears of passwords, once the gate follows the database.
-    passwords: OnceLock<Listener>,
 }
 
 /// Where settings come from besides the settings file.
@@ -120,7 +118,6 @@ impl Gate {
             callers: OnceLock::new(),
             operators: OnceLock::new(),
             kept,
-            passwords: OnceLock::new(),
         })
     }
 
@@ -210,10 +207,9 @@ impl Gate {
     /// Looks for changes of other gates from now on.
     pub fn follow(self: &Arc<Gate>) -> std::io::Result<()> {
         let Some(kept) = &self.kept else { return Ok(()) };
-        let (listener, known) = Listener::new();
-        self.state().applied.iter().for_each(|applied| listener.listen_to(applied));
-        let _ = self.passwords.set(listener);
-        upgrade_passwords::start(self, known)?;
+        if let Some(applied) = &self.state().applied {
+            upgrade_passwords::start(self, applied)?;
+        }
         let gate = Arc::downgrade(self);
         kept.store.watch(move || {
             if let Some(gate) = gate.upgrade()

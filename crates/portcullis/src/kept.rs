@@ -236,10 +236,7 @@ impl Kept {
     pub fn compile(&self, applied: &Applied, tools: &Tools) -> Result<Plan, Invalid> {
         let (configuration, invalid) =
             applied.configuration.changed([], tools.catalog, tools.environment, applied.number);
-        match invalid.is_empty() {
-            true => tools.workshop.compile_for(applied.registry.clone(), configuration.into(), tools.now),
-            false => Err(invalid),
-        }
+        plan_of(&Applied { configuration: configuration.into(), ..applied.clone() }, invalid, tools)
     }
 
     /// What was changed in the database since the last time, ready to come into force.
@@ -318,17 +315,11 @@ impl Kept {
 }
 
 fn read(source: &Source, tools: &Tools) -> Result<(Applied, Plan), Vec<String>> {
-    let read = || {
-        let (applied, invalid) = read_others(source, Arc::default(), tools)?;
-        each_caller(source, |kind, row| put(&applied.registry, kind, &row, &applied.configuration))?;
-        Ok(ready(applied, invalid, Vec::new(), tools))
-    };
-    let News { applied, plan, .. } = read().map_err(in_one_word)?;
-    match plan {
-        NewPlan::Is(plan) => Ok((applied, *plan)),
-        NewPlan::CannotBe(invalid) => Err(in_words(&invalid)),
-        NewPlan::AsItWas => Err(Vec::new()),
-    }
+    let (applied, invalid) = read_others(source, Arc::default(), tools).map_err(in_one_word)?;
+    let callers = each_caller(source, |kind, row| put(&applied.registry, kind, &row, &applied.configuration));
+    callers.map_err(in_one_word)?;
+    let plan = plan_of(&applied, invalid, tools).map_err(|invalid| in_words(&invalid))?;
+    Ok((applied, plan))
 }
 
 /// Everything but who may call.
@@ -351,12 +342,16 @@ fn each_caller(source: &Source, mut take: impl FnMut(&'static EntityKind, Row)) 
 
 /// With the plan of what is in the database, if this gate can carry it.
 fn ready(applied: Applied, invalid: Invalid, callers: Vec<Change>, tools: &Tools) -> News {
-    let plan = match invalid.is_empty() {
+    let plan = plan_of(&applied, invalid, tools);
+    News { applied, plan: plan.map_or_else(NewPlan::CannotBe, |plan| NewPlan::Is(Box::new(plan))), callers }
+}
+
+/// The plan of what was read, unless something of it is known to be wrong.
+fn plan_of(applied: &Applied, invalid: Invalid, tools: &Tools) -> Result<Plan, Invalid> {
+    match invalid.is_empty() {
         true => tools.workshop.compile_for(applied.registry.clone(), applied.configuration.clone(), tools.now),
         false => Err(invalid),
-    };
-    let plan = plan.map_or_else(NewPlan::CannotBe, |plan| NewPlan::Is(Box::new(plan)));
-    News { applied, plan, callers }
+    }
 }
 
 fn in_one_word(error: Unavailable) -> Vec<String> {

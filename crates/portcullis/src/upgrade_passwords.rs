@@ -6,7 +6,7 @@ use admin::Gate as _;
 use model::rows::{Refused, Unavailable};
 use model::{Hashing, Invalid, entity, hash_secrets};
 use schema::{Value, Violations};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Weak};
 use std::{io, thread};
 use uuid::Uuid;
@@ -17,25 +17,9 @@ type Known = (Uuid, String, String);
 /// How many may wait. The others are kept anew the next time.
 const WAITING: usize = 64;
 
-/// Where right passwords are told.
-pub struct Listener(SyncSender<Known>);
-
-impl Listener {
-    pub fn new() -> (Listener, Receiver<Known>) {
-        let (sender, receiver) = sync_channel(WAITING);
-        (Listener(sender), receiver)
-    }
-
-    /// Listens to who comes by what is in force.
-    pub fn listen_to(&self, applied: &Applied) {
-        let sender = self.0.clone();
-        applied.upgrade_passwords_by(Box::new(move |id, kept, password| drop(sender.try_send((id, kept, password)))));
-    }
-}
-
-/// Keeps passwords anew from now on, until the gate is gone.
-pub fn start(gate: &Arc<Gate>, known: Receiver<Known>) -> io::Result<()> {
-    let gate = Arc::downgrade(gate);
+/// Keeps the passwords of who comes by what is in force anew from now on, until the gate is gone.
+pub fn start(gate: &Arc<Gate>, applied: &Applied) -> io::Result<()> {
+    let (gate, (sender, known)) = (Arc::downgrade(gate), sync_channel::<Known>(WAITING));
     thread::Builder::new().name("passwords".to_owned()).spawn(move || {
         for (id, kept, password) in known {
             let Some(gate) = Weak::upgrade(&gate) else { return };
@@ -48,6 +32,7 @@ pub fn start(gate: &Arc<Gate>, known: Receiver<Known>) -> io::Result<()> {
             }
         }
     })?;
+    applied.upgrade_passwords_by(Box::new(move |id, kept, password| drop(sender.try_send((id, kept, password)))));
     Ok(())
 }
 

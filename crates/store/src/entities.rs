@@ -106,7 +106,8 @@ impl Rows for Tables<'_> {
 /// The claim that a question can be answered by: the field alone, or together with the parent's.
 fn claim(kind: &EntityKind, asked: &Asked) -> Option<Claim> {
     if kind.unique_fields().any(|field| field.name == asked.field) {
-        return Some(Claim { fields: vec![asked.field], values: vec![kind.claimed(asked.field, asked.value)] });
+        let value = kind.claimed(asked.field, asked.value).into_owned();
+        return Some(Claim { fields: vec![asked.field], values: vec![value] });
     }
     let Below { field, parent, .. } = asked.below?;
     let fields = kind

@@ -3,7 +3,9 @@
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::Command;
-use tests::{Answer, Gate, GateBuilder, Origin, Reply, TempDir, base64, curl, http, python, run, workspace};
+use tests::{
+    Answer, Certificate, Gate, GateBuilder, Origin, Reply, TempDir, base64, curl, curl_as, http, python, run, workspace,
+};
 
 /// An authority and what it has issued, in one directory.
 struct House(TempDir);
@@ -67,12 +69,8 @@ consumers:
 /// With the certificate of this name, or none.
 fn ask(gate: &Gate, house: &House, path: &str, cert: Option<&str>) -> Answer {
     let url = format!("https://{}{path}", gate.proxy_tls());
-    let own = cert.map(|name| (house.path(name), house.path(&format!("{name}.key"))));
-    let mut args = vec!["--insecure", url.as_str()];
-    if let Some((cert, key)) = &own {
-        args.extend(["--cert", cert, "--key", key]);
-    }
-    curl(&args)
+    let own = cert.map(|name| Certificate { cert: house.0.join(name), key: house.0.join(&format!("{name}.key")) });
+    curl_as(own.as_ref(), &[&url])
 }
 
 #[test]

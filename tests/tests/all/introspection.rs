@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tests::{Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, base64url, curl, eventually, http};
+use tests::{Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, base64url, curl_as, eventually, http};
 
 /// `Basic` of `caller:secret`.
 const GATE: &str = "Basic Y2FsbGVyOnNlY3JldA==";
@@ -126,14 +126,9 @@ fn a_token_can_be_bound_to_a_certificate() {
         let (service, authority) = (Origin::start(), Authority::saying(claims.clone()));
         let gate = gate(&service, &authority.url(), &format!(", proof_of_possession_mtls: '{proof}'"));
         let url = format!("https://{}/", gate.proxy_tls());
-        let mut args = vec!["--insecure", "-H", "Authorization: Bearer t", url.as_str()];
-        let paths = certificate.map(|own| [&own.cert, &own.key].map(|path| path.to_str().unwrap()));
-        if let Some([cert, key]) = paths {
-            args.extend(["--cert", cert, "--key", key]);
-        }
         // The second time what the authority said is known.
         for _ in 0..2 {
-            let answer = curl(&args);
+            let answer = curl_as(certificate, &["-H", "Authorization: Bearer t", &url]);
             assert_eq!(answer.status, expected, "{claims} {proof} {certificate:?} {}", answer.text());
         }
     }

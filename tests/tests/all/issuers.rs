@@ -6,7 +6,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tests::{
-    Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, TempDir, Wire, curl, eventually, http, python, run, workspace,
+    Answer, DEADLINE, Gate, Idp, Origin, Recorded, Reply, TempDir, Wire, curl_as, eventually, http, python, run,
+    workspace,
 };
 
 /// An identity provider: its metadata, its keys, and what makes its tokens.
@@ -169,11 +170,7 @@ fn a_token_can_be_bound_to_a_certificate() {
     let free = provider.token("a", json!({}));
     let ask = |gate: &Gate, token: &str, certificate: Option<&tests::Certificate>| {
         let (url, header) = (format!("https://{}/shop", gate.proxy_tls()), format!("Authorization: Bearer {token}"));
-        let mut args = vec!["--insecure", "-H", &header, &url];
-        if let Some([cert, key]) = certificate.map(|own| [&own.cert, &own.key].map(|path| path.to_str().unwrap())) {
-            args.extend(["--cert", cert, "--key", key]);
-        }
-        curl(&args).status
+        curl_as(certificate, &["-H", &header, &url]).status
     };
     let off = gate(&service, &provider, "", "");
     assert_eq!((ask(&off, &bound, Some(&own)), ask(&off, &free, None)), (401, 200));
