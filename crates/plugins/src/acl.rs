@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use proxy::Exchange;
 use proxy::answer::Answer;
-use proxy::identity::{AUTHENTICATED_GROUPS, CONSUMER_GROUPS, list_value};
+use proxy::identity::{AUTHENTICATED_GROUPS, CONSUMER_GROUPS, header_value, list_value};
 use proxy::plugin::{Plugin, Verdict};
 use schema::{Check, Schema, Violations};
 use serde::Deserialize;
@@ -80,7 +80,7 @@ impl Plugin for Acl {
         }
         if !self.config.hide_groups_header {
             let value = match &consumer {
-                Some(consumer) if header == CONSUMER_GROUPS => consumer.headers().groups.clone(),
+                Some(consumer) if header == CONSUMER_GROUPS => header_value(&consumer.groups().join(", ")),
                 _ => list_value(groups),
             };
             exchange.request.headers.insert(header, value);

@@ -1,7 +1,6 @@
 //! Who the caller is, and the headers that say so; nobody but the gate may set them.
 
 use crate::registry::Consumer;
-use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
@@ -166,18 +165,16 @@ impl Identity {
     /// Tells the service who is calling, in place of whatever an earlier authenticator said.
     pub fn write(&self, headers: &mut HeaderMap) {
         remove_where(headers, |name| is_reserved(name.as_str()) && OURS.contains(name));
-        let consumer = self.consumer.as_deref();
-        let mut set = |name: HeaderName, value: Option<&HeaderValue>| {
-            if let Some(value) = value {
-                headers.insert(name, value.clone());
-            }
+        if let Some(consumer) = &self.consumer {
+            headers.insert(CONSUMER_ID, id_value(consumer.id));
+            let mut set = |name, text: Option<&str>| text.map(|text| headers.insert(name, header_value(text)));
+            set(CONSUMER_CUSTOM_ID, consumer.custom_id.as_deref());
+            set(CONSUMER_USERNAME, consumer.username.as_deref());
+        }
+        match &self.credential {
+            Some(credential) => headers.insert(CREDENTIAL_IDENTIFIER, credential.identifier.clone()),
+            None => headers.insert(ANONYMOUS_CONSUMER, HeaderValue::from_static("true")),
         };
-        set(CONSUMER_ID, consumer.map(|consumer| &consumer.headers().id));
-        set(CONSUMER_CUSTOM_ID, consumer.and_then(|consumer| consumer.headers().custom_id.as_ref()));
-        set(CONSUMER_USERNAME, consumer.and_then(|consumer| consumer.headers().username.as_ref()));
-        set(CREDENTIAL_IDENTIFIER, self.credential.as_ref().map(|credential| &credential.identifier));
-        let anonymous = HeaderValue::from_static("true");
-        set(ANONYMOUS_CONSUMER, self.credential.is_none().then_some(&anonymous));
     }
 }
 
@@ -204,27 +201,14 @@ pub fn header_value(text: &str) -> HeaderValue {
     })
 }
 
-/// As [`header_value`], in one piece of memory.
-pub fn header_values<const COUNT: usize>(texts: [&str; COUNT]) -> [HeaderValue; COUNT] {
-    let whole = Bytes::from(texts.concat());
-    let mut from = 0;
-    texts.map(|text| {
-        let to = from + text.len();
-        let value = HeaderValue::from_maybe_shared(whole.slice(from..to));
-        from = to;
-        value.unwrap_or_else(|_| header_value(text))
-    })
+/// The identity of an entity as a header value.
+pub fn id_value(id: Uuid) -> HeaderValue {
+    header_value(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn several_values_are_as_each_by_itself() {
-        let texts = ["ann", "", "a\nb", "Zoë"];
-        assert_eq!(header_values(texts), texts.map(header_value));
-    }
 
     #[test]
     fn every_spelling_of_an_identity_header_is_reserved() {

@@ -7,7 +7,7 @@
 //! Secrets are kept as hashes or parsed keys, and looked up by hash, so that how long a lookup takes says
 //! nothing about how much of a guess was right.
 
-use crate::identity::{Credential, Identity, header_value, header_values};
+use crate::identity::{Credential, Identity, header_value, id_value};
 use http::HeaderValue;
 use jose::VerifyingKey;
 use model::credential::{Algorithm, JwtSecret};
@@ -20,7 +20,7 @@ use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -52,7 +52,8 @@ pub struct Registry {
     held: Mutex<change::Held>,
 }
 
-/// A consumer. There may be millions of them, and few of them call: what services are told is made when one does.
+/// A consumer. There may be millions of them: what services are told is made of this for each request, which costs less
+/// than to fetch it from memory that has not been looked at for long.
 #[derive(Clone)]
 pub struct Consumer {
     pub id: Uuid,
@@ -60,7 +61,6 @@ pub struct Consumer {
     pub custom_id: Option<Box<str>>,
     /// Most are in none.
     groups: Option<Box<Groups>>,
-    headers: OnceLock<Box<ConsumerHeaders>>,
     revoked: Revoked,
 }
 
@@ -94,16 +94,6 @@ impl Equivalent<ById> for Uuid {
     fn equivalent(&self, consumer: &ById) -> bool {
         *self == consumer.0.id
     }
-}
-
-/// A consumer as services see it.
-#[derive(Clone)]
-pub struct ConsumerHeaders {
-    pub id: HeaderValue,
-    pub username: Option<HeaderValue>,
-    pub custom_id: Option<HeaderValue>,
-    /// `g1, g2`
-    pub groups: HeaderValue,
 }
 
 /// Whether something that is remembered elsewhere has been changed or removed since.
@@ -329,24 +319,6 @@ impl Consumer {
         self.groups.as_deref().map_or(&[], |groups| &groups.consumer)
     }
 
-    pub fn headers(&self) -> &ConsumerHeaders {
-        self.headers.get_or_init(|| {
-            let mut id = Uuid::encode_buffer();
-            let [id, username, custom_id, groups] = header_values([
-                self.id.hyphenated().encode_lower(&mut id),
-                self.username.as_deref().unwrap_or_default(),
-                self.custom_id.as_deref().unwrap_or_default(),
-                &self.groups().join(", "),
-            ]);
-            Box::new(ConsumerHeaders {
-                id,
-                username: self.username.is_some().then_some(username),
-                custom_id: self.custom_id.is_some().then_some(custom_id),
-                groups,
-            })
-        })
-    }
-
     /// Whether it is not as it was any more. Whoever has remembered it must look it up again.
     pub fn is_revoked(&self) -> bool {
         self.revoked.is_set()
@@ -442,10 +414,6 @@ impl JwtCredential {
         let (id, consumer) = (row.id, row.consumer.id);
         JwtCredential { id, consumer, identifier, algorithm, key, decoded_key, revoked: Revoked::default() }
     }
-}
-
-fn id_value(id: Uuid) -> HeaderValue {
-    header_value(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 /// Base64 in either alphabet, with or without padding, as Kong takes it.

@@ -14,7 +14,7 @@ use model::{EntityKind, Row};
 use schema::{Schema, Violations};
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU64;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use uuid::Uuid;
 
 /// By the identity of a row, what it has brought in.
@@ -331,7 +331,7 @@ impl Consumer {
     }
 
     fn new(id: Uuid, username: Option<Box<str>>, custom_id: Option<Box<str>>, groups: Option<Box<Groups>>) -> Consumer {
-        Consumer { id, username, custom_id, groups, headers: OnceLock::new(), revoked: Revoked::default() }
+        Consumer { id, username, custom_id, groups, revoked: Revoked::default() }
     }
 }
 
