@@ -98,8 +98,13 @@ impl Fetcher {
     }
 
     /// Does work that asks for documents. It goes on to its end, whether or not somebody waits for it.
-    pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        self.0.as_ref()?.names.runtime().spawn(work).await.ok()
+    pub fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = Option<T>> {
+        // It is large, and begun at once: who waits for it, in the course of a request, stays small.
+        let working = self.0.as_ref().map(|inner| inner.names.runtime().spawn(work));
+        async { working?.await.ok() }
     }
 
     /// Begins work that asks for documents, and waits for nothing.

@@ -339,7 +339,8 @@ impl Introspection {
             return known;
         }
         let Ok(turn) = self.rest.turn() else { return Err(unavailable()) };
-        match self.ask(exchange, token).await? {
+        // Seldom, and large: what is remembered is found without it.
+        match Box::pin(self.ask(exchange, token)).await? {
             Ok(Some(told)) => {
                 turn.went_well();
                 let told = Arc::new(told);

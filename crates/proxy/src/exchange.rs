@@ -136,7 +136,7 @@ impl Exchange {
     ) -> Result<Response<Body>, UpstreamError> {
         let pool = self.pool.clone().ok_or(UpstreamError::NoPeer)?;
         let answer = pool.send(destination, None, ask, body, limits).await.map_err(|failed| failed.error)?;
-        Ok(answer.map(|body| Body::Upstream(Box::new(body))))
+        Ok(answer.map(Body::Upstream))
     }
 
     /// Path and query as they were routed, and as the service reads them: dots and escapes are resolved, and what

@@ -194,9 +194,10 @@ impl Core {
                     if let Some(choice) = &choice {
                         choice.target.observe(asked.elapsed());
                     }
-                    let response = response.map(|body| {
-                        let body = body.occupying(occupied);
-                        Body::Upstream(Box::new(body.lasting(exchange.identity.as_ref(), &exchange.plan.registry)))
+                    let response = response.map(|mut body| {
+                        body.occupy(occupied);
+                        body.end_with(exchange.identity.as_ref(), &exchange.plan.registry);
+                        Body::Upstream(body)
                     });
                     return Reply::proxied(response, exchange, asked, choice);
                 }

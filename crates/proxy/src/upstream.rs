@@ -98,7 +98,7 @@ impl Pool {
         outgoing: &impl Message,
         mut body: Body,
         limits: Limits,
-    ) -> Result<Response<UpstreamBody>, Failed> {
+    ) -> Result<Response<Box<UpstreamBody>>, Failed> {
         let mut repeated = false;
         loop {
             let bodiless = matches!(body, Body::Empty);
@@ -115,7 +115,8 @@ impl Pool {
                     let lease = (self.clone(), destination.clone());
                     Response::from_parts(head, UpstreamBody::new(From::Http1(body, lease)))
                 }),
-                AnyLink::Http2(link) => http2::call(link, destination, outgoing, body, limits)
+                // In a box for the same reason.
+                AnyLink::Http2(link) => Box::pin(http2::call(link, destination, outgoing, body, limits))
                     .await
                     .map(|response| response.map(|body| UpstreamBody::new(From::Http2(body)))),
             };
@@ -317,24 +318,23 @@ enum From {
 }
 
 impl UpstreamBody {
-    fn new(from: From) -> UpstreamBody {
-        let mut body = UpstreamBody { from, occupied: None, lasting: None };
+    /// It is large, so it is moved as seldom as can be.
+    fn new(from: From) -> Box<UpstreamBody> {
+        let mut body = Box::new(UpstreamBody { from, occupied: None, lasting: None });
         body.free_at_end();
         body
     }
 
     /// The target counts as busy until the body has ended.
-    pub fn occupying(mut self, occupied: Option<Occupied>) -> UpstreamBody {
+    pub fn occupy(&mut self, occupied: Option<Occupied>) {
         self.occupied = occupied.filter(|_| !self.is_end_stream());
-        self
     }
 
     /// It ends with the credential that it was asked for with.
-    pub fn lasting(mut self, identity: Option<&Identity>, registry: &Arc<Registry>) -> UpstreamBody {
+    pub fn end_with(&mut self, identity: Option<&Identity>, registry: &Arc<Registry>) {
         if !self.is_end_stream() || matches!(&self.from, From::Http1(body, _) if body.switched) {
             self.lasting = Lasting::of(identity, registry);
         }
-        self
     }
 
     /// The connection, which goes on as something else (101), how long it may be silent, and for whom it is.

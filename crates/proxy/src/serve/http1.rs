@@ -73,7 +73,10 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, http2_too: boo
         let body = inbound.borrow_mut().begin(&mut request);
         let asked = Asked::of(&request);
         let body = if body { Body::Caller(CallerBody::http1(inbound.clone())) } else { Body::Empty };
-        let answered = answer_unless_gone(&inbound, core.answer(&peer, number, request, body)).await;
+        let answered = {
+            let answer = pin!(core.answer(&peer, number, request, body));
+            answer_unless_gone(&inbound, answer).await
+        };
         let Some(answered) = answered else { return };
         // Read before, not within the call: the lock would be held as long as the answer takes.
         let stops = *stop.borrow();
@@ -235,8 +238,7 @@ impl Stopping {
 }
 
 /// The answer; `None` if the caller has gone meanwhile, and then the work on it has stopped.
-async fn answer_unless_gone<F: Future>(inbound: &RefCell<Inbound>, answer: F) -> Option<F::Output> {
-    let mut answer = pin!(answer);
+async fn answer_unless_gone<F: Future>(inbound: &RefCell<Inbound>, mut answer: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Some(answer));
