@@ -59,8 +59,9 @@ impl Wire {
 
     /// Reads what is about to come, of which `expected` bytes are known; 0 at the end.
     pub fn poll_fill(&mut self, expected: u64, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // A little room left over would make for many small reads.
-        if self.input.capacity() - self.input.len() < READ / 8 {
+        // A little room left over would make for many small reads. The buffer is used again as soon as nobody holds a part
+        // of it, so most often this takes no memory.
+        if self.input.capacity() - self.input.len() < READ / 2 {
             self.input.reserve(if expected > READ as u64 { READ_MORE } else { READ });
         }
         pin!(self.stream.read_buf(&mut self.input)).poll(cx)

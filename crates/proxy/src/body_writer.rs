@@ -30,8 +30,10 @@ pub struct BodyWriter {
     progress: (Option<Instant>, u64),
 }
 
-/// Up to this size the pieces of a body are copied behind each other, which costs less than writing twice.
+/// Up to this size the chunks of a body are copied behind each other, which costs less than writing twice.
 const COPIED: usize = 16 * 1024;
+/// The same where nothing comes after a piece: it goes out with what stands before it, in one call.
+const COPIED_PLAIN: usize = 4 * 1024;
 
 impl BodyWriter {
     pub fn new(framing: Framing) -> BodyWriter {
@@ -66,7 +68,7 @@ impl BodyWriter {
         if chunked {
             write::chunk_size(&mut wire.output, data.len());
         }
-        if data.len() < COPIED {
+        if data.len() < if chunked { COPIED } else { COPIED_PLAIN } {
             wire.output.extend_from_slice(&data);
             if chunked {
                 wire.output.extend_from_slice(b"\r\n");

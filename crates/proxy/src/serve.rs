@@ -275,7 +275,7 @@ fn enter(
     body: Body,
     plan: Arc<Plan>,
     conduct: Arc<Conduct>,
-) -> (Exchange, Option<Refused>) {
+) -> (Box<Exchange>, Option<Refused>) {
     let (mut head, target, refused) = match request {
         Ok(head) => match door::admit(&head, peer, &plan, &conduct.limits) {
             Ok(target) => (head, target, None),
@@ -286,7 +286,8 @@ fn enter(
     let hop = forward::leave_connection(&mut head.headers, head.version, &conduct.upgrades);
     let caller = door::caller(peer, number, &head.headers, &conduct);
     let early = if head.version == Version::HTTP_11 { peer.early.clone() } else { Early::default() };
-    let mut exchange = Exchange::new(head, body, caller, plan, conduct);
+    // It is large: in a box it is moved no more.
+    let mut exchange = Box::new(Exchange::new(head, body, caller, plan, conduct));
     (exchange.target, exchange.hop, exchange.early) = (target, hop, early);
     (exchange, refused)
 }
