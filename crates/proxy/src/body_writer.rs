@@ -105,6 +105,8 @@ impl BodyWriter {
     /// Sends what was added.
     pub fn poll_send(&mut self, wire: &mut Wire, cx: &mut Context) -> Poll<io::Result<()>> {
         ready!(wire.poll_send(&mut self.piece, cx))?;
+        // Even an empty part of a buffer holds all of it, so that it could not be read into again.
+        self.piece = Bytes::new();
         if std::mem::take(&mut self.open_chunk) {
             wire.output.extend_from_slice(b"\r\n");
         }
