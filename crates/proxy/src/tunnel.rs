@@ -1,5 +1,6 @@
 //! Connections that go on as something else (RFC 9110 section 7.8): bytes in both directions.
 
+use crate::balancer::Occupied;
 use crate::registry::Lasting;
 use net::wire::Wire;
 use std::cell::Cell;
@@ -10,9 +11,21 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{Instant, sleep_until};
 
-/// Joins caller and service until both are done, or neither has said anything for `idle`: the service's
-/// `read_timeout`, as in Kong. What either says after the caller's credential was taken away is not passed on.
-pub async fn join(caller: Wire, service: Wire, idle: Duration, lasting: Option<Lasting>) {
+/// A service's connection that goes on as something else.
+pub struct Tunnel {
+    pub service: Wire,
+    /// How long both ends may be silent: the service's `read_timeout`, as in Kong.
+    pub idle: Duration,
+    /// For whom it is; nothing where nobody was proven.
+    pub lasting: Option<Lasting>,
+    /// The target is busy as long as it stands.
+    pub occupied: Option<Occupied>,
+}
+
+/// Joins caller and service until both are done, or neither has said anything for too long. What either says after
+/// the caller's credential was taken away is not passed on.
+pub async fn join(caller: Wire, tunnel: Tunnel) {
+    let Tunnel { service, idle, lasting, occupied: _occupied } = tunnel;
     let lasting = lasting.as_ref();
     let heard = Cell::new(Instant::now());
     let silence = async {

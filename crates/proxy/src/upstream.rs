@@ -10,6 +10,7 @@ use crate::destination::{ByDestination, Destination};
 use crate::identity::Identity;
 use crate::message::Message;
 use crate::registry::{Lasting, Registry};
+use crate::tunnel::Tunnel;
 use bytes::Bytes;
 use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -327,29 +328,30 @@ impl UpstreamBody {
 
     /// The target counts as busy until the body has ended.
     pub fn occupy(&mut self, occupied: Option<Occupied>) {
-        self.occupied = occupied.filter(|_| !self.is_end_stream());
+        self.occupied = occupied.filter(|_| !self.is_over());
     }
 
     /// It ends with the credential that it was asked for with.
     pub fn end_with(&mut self, identity: Option<&Identity>, registry: &Arc<Registry>) {
-        if !self.is_end_stream() || matches!(&self.from, From::Http1(body, _) if body.switched) {
+        if !self.is_over() {
             self.lasting = Lasting::of(identity, registry);
         }
     }
 
-    /// The connection, which goes on as something else (101), how long it may be silent, and for whom it is.
-    pub fn into_tunnel(self) -> Option<(Wire, Duration, Option<Lasting>)> {
-        match self.from {
-            From::Http1(body, _) => {
-                let (wire, idle) = body.into_tunnel();
-                Some((wire, idle, self.lasting))
-            }
-            From::Http2(_) | From::Ended => None,
-        }
+    /// The connection, which goes on as something else (101).
+    pub fn into_tunnel(self) -> Option<Tunnel> {
+        let From::Http1(body, _) = self.from else { return None };
+        let (service, idle) = body.into_tunnel();
+        Some(Tunnel { service, idle, lasting: self.lasting, occupied: self.occupied })
+    }
+
+    /// Whether all has come, and the connection does not go on as something else.
+    fn is_over(&self) -> bool {
+        self.is_end_stream() && !matches!(&self.from, From::Http1(body, _) if body.switched)
     }
 
     fn free_at_end(&mut self) {
-        if !self.is_end_stream() || matches!(&self.from, From::Http1(body, _) if body.switched) {
+        if !self.is_over() {
             return;
         }
         self.occupied = None;

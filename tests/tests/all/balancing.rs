@@ -1,6 +1,8 @@
 //! Which of a service's targets a request goes to.
 
-use tests::{Answer, Gate, Origin};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use tests::{Answer, DEADLINE, Gate, Origin, Wire, eventually};
 
 /// A service over two targets; `hash_on` says what of a request decides between them.
 fn gate(origins: &[Origin], hash_on: &str) -> Gate {
@@ -78,4 +80,43 @@ fn a_cookie_keeps_its_target() {
         let cookie = format!("customer={value}");
         tests::http(gate.proxy(), "GET", "/shop/any", &[("cookie", &cookie)], b"")
     });
+}
+
+/// A service that switches whoever asks to WebSocket, and says its name.
+fn switching(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            while reader.by_ref().lines().next().is_some_and(|line| !line.unwrap().is_empty()) {}
+            let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n";
+            reader.get_mut().write_all(format!("{head}X-Target: {name}\r\n\r\n").as_bytes()).unwrap();
+            open.push(reader);
+        }
+    });
+    address
+}
+
+/// WebSockets are what makes targets of equal requests unequally busy: each counts as long as it stands.
+#[test]
+fn least_connections_counts_websockets() {
+    let (three, one) = (switching("three"), switching("one"));
+    let gate = Gate::start(format!(
+        "_format_version: \"3.0\"\nupstreams:\n- name: u.test\n  algorithm: least-connections\n  targets:\n  \
+         - {{target: '{three}', weight: 3}}\n  - {{target: '{one}', weight: 1}}\n\
+         services: [{{host: u.test, routes: [{{paths: [/]}}]}}]\n"
+    ));
+    let open = || {
+        let mut wire = Wire::connect(gate.proxy());
+        wire.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        let answer = wire.answer().expect_status(101);
+        (answer.header("x-target").unwrap().to_owned(), wire)
+    };
+    let (mut those_of_one, those_of_three): (Vec<_>, Vec<_>) =
+        (0..8).map(|_| open()).partition(|(target, _)| target == "one");
+    assert_eq!((those_of_three.len(), those_of_one.len()), (6, 2));
+    those_of_one.clear();
+    eventually(DEADLINE, || if open().0 == "one" { Ok(()) } else { Err("it still counts as busy".to_owned()) });
 }

@@ -8,8 +8,7 @@ use crate::caller_body::{CallerBody, Inbound, LINGER, SKIPPED, awaits_continue};
 use crate::early::Early;
 use crate::forward::{connection_has, stays_open};
 use crate::marks::Marks;
-use crate::registry::Lasting;
-use crate::tunnel;
+use crate::tunnel::{self, Tunnel};
 use ::http1::body::Reader;
 use ::http1::framing::{self, Length};
 use ::http1::head::{self, HeadFault, Scan};
@@ -54,7 +53,7 @@ enum After {
     /// Closed, but the caller may still be sending.
     Linger,
     /// Joined with a service, which may be silent for so long.
-    Tunnel(Box<Wire>, Duration, Option<Lasting>),
+    Tunnel(Box<Tunnel>),
 }
 
 /// Serves a connection to its end.
@@ -91,9 +90,9 @@ pub(super) async fn serve(core: Rc<Core>, wire: Wire, peer: Peer, http2_too: boo
                 return;
             }
             After::Linger => return linger(&inbound).await,
-            After::Tunnel(service, idle, lasting) => {
+            After::Tunnel(tunnel) => {
                 let Some(caller) = Rc::into_inner(inbound) else { return };
-                return tunnel::join(caller.into_inner().wire, *service, idle, lasting).await;
+                return tunnel::join(caller.into_inner().wire, *tunnel).await;
             }
         }
     }
@@ -285,9 +284,9 @@ async fn send(
     unfinished.armed = false;
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         if let Body::Upstream(service) = std::mem::take(&mut answer.body)
-            && let Some((service, idle, lasting)) = service.into_tunnel()
+            && let Some(tunnel) = service.into_tunnel()
         {
-            return Ok(After::Tunnel(Box::new(service), idle, lasting));
+            return Ok(After::Tunnel(Box::new(tunnel)));
         }
         return Ok(After::Close);
     }
