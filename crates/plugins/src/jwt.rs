@@ -15,7 +15,9 @@ use proxy::plugin::{Fault, WantedCertificate};
 use proxy::{balancer, query};
 use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use verdicts::{By, Times, Verdict, Verdicts};
 
@@ -147,17 +149,17 @@ impl Authenticator for Jwt {
         let token = self.token(exchange)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| Refusal::Fault(Fault::new(error)))?;
         let now = now.as_secs_f64();
-        let known = self.verdicts.get(&token).filter(|known| self.holds(known, exchange));
-        let (verdict, new) = match known {
+        let known = self.verdicts.get(&token).filter(|(_, verdict)| self.holds(verdict, exchange));
+        let ((token, verdict), new) = match known {
             Some(known) => (known, false),
-            None => (self.verify(exchange, &token).await?, true),
+            None => ((Arc::from(&*token), self.verify(exchange, &token).await?), true),
         };
         self.check_times(&verdict, now)?;
         if let By::Issuer(told) = &verdict.by {
             self.proof().check(told.binding, exchange, invalid)?;
         }
         if new {
-            self.verdicts.keep(&token, verdict.clone());
+            self.verdicts.keep(token.clone(), verdict.clone());
         }
         if let By::Issuer(told) = &verdict.by {
             exchange.request.headers.extend(told.headers.iter().cloned());
@@ -175,30 +177,20 @@ impl Jwt {
 
     /// The one token of the request. The same token in two places is one; two tokens are too many, since
     /// the service could take the other one.
-    fn token(&self, exchange: &Exchange) -> Result<String, Refusal> {
-        let mut tokens = Vec::new();
-        let arguments = exchange.target.query.as_deref().unwrap_or_default();
-        for name in self.config.uri_param_names.as_deref().unwrap_or_default() {
-            tokens.extend(query::values(arguments, name));
-        }
+    fn token<'a>(&self, exchange: &'a Exchange) -> Result<Cow<'a, str>, Refusal> {
         let headers = &exchange.request.headers;
-        for name in self.config.cookie_names.as_deref().unwrap_or_default() {
-            tokens.extend(balancer::cookies(headers, name));
-        }
-        for name in self.config.header_names.as_deref().unwrap_or_default() {
-            tokens.extend(bearer(headers, name));
-        }
-        tokens.retain(|token| !token.is_empty());
-        tokens.sort_unstable();
-        tokens.dedup();
-        match (tokens.pop(), tokens.is_empty()) {
-            (None, _) => {
-                let answer = Answer::exit_json(StatusCode::UNAUTHORIZED, &json!({ "message": "Unauthorized" }));
-                Err(Refusal::denied(answer))
-            }
-            (Some(token), true) => Ok(token),
-            (Some(_), false) => Err(invalid("Multiple tokens provided")),
-        }
+        let arguments = exchange.target.query.as_deref().unwrap_or_default();
+        let Config { uri_param_names, cookie_names, header_names, .. } = &self.config;
+        let in_query = names(uri_param_names).flat_map(|name| query::values(arguments, name));
+        let in_cookies = names(cookie_names).flat_map(|name| balancer::cookies(headers, name));
+        let in_headers = names(header_names).flat_map(|name| bearer(headers, name));
+        let all = in_query.chain(in_cookies).map(Cow::Owned).chain(in_headers.map(Cow::Borrowed));
+        let mut tokens = all.filter(|token| !token.is_empty());
+        let Some(token) = tokens.next() else {
+            let answer = Answer::exit_json(StatusCode::UNAUTHORIZED, &json!({ "message": "Unauthorized" }));
+            return Err(Refusal::denied(answer));
+        };
+        if tokens.any(|other| other != token) { Err(invalid("Multiple tokens provided")) } else { Ok(token) }
     }
 
     /// Whether a verdict still stands: as long as its consumer and what has decided do.
@@ -264,14 +256,15 @@ impl Jwt {
     }
 }
 
+fn names(set: &Option<Set<String>>) -> impl Iterator<Item = &String> {
+    set.iter().flat_map(|names| names.iter())
+}
+
 /// The tokens of all such headers (RFC 6750 section 2.1).
-pub fn bearer(headers: &HeaderMap, name: &str) -> Vec<String> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+pub fn bearer<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
     let schemes = values.filter_map(|value| value.trim_start().split_once(char::is_whitespace));
-    schemes
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim().to_owned())
-        .collect()
+    schemes.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim())
 }
 
 /// The value that names the credential.

@@ -243,7 +243,7 @@ impl Authenticator for Introspection {
     }
 
     fn hide(&self, exchange: &mut Exchange) {
-        let carries = !bearer(&exchange.request.headers, AUTHORIZATION.as_str()).is_empty();
+        let carries = bearer(&exchange.request.headers, AUTHORIZATION.as_str()).next().is_some();
         if self.config.hide_credentials && carries {
             hide(exchange, None);
         }
@@ -299,7 +299,8 @@ impl Introspection {
 
     /// The one token of the request: in `Authorization`, the query, or a form, which comes with it.
     async fn token(&self, exchange: &mut Exchange) -> Result<(String, Option<String>), Refusal> {
-        let mut found = bearer(&exchange.request.headers, AUTHORIZATION.as_str());
+        let named = bearer(&exchange.request.headers, AUTHORIZATION.as_str());
+        let mut found: Vec<String> = named.map(str::to_owned).collect();
         found.extend(query::values(exchange.target.query.as_deref().unwrap_or_default(), PARAMETER));
         let form = match found.is_empty() {
             true => form(exchange).await?,

@@ -94,7 +94,7 @@ impl RequestTermination {
             .filter_map(|name| Some(((*name).to_owned(), json!(headers.get(*name)?.to_str().ok()?))))
             .collect();
         let arguments = query::pairs(exchange.target.query.as_deref().unwrap_or_default());
-        let route = exchange.route.as_deref();
+        let route = exchange.route();
         let service = route.and_then(|route| route.service.as_deref());
         json!({
             "message": self.config.message.as_deref().or(default_message(self.status)),

@@ -271,7 +271,7 @@ const COMMON_TIME: &[FormatItem] =
 
 impl Entry {
     pub fn new(exchange: &Exchange, status: StatusCode, upstream_ms: Option<u64>) -> Entry {
-        let route = exchange.route.as_deref();
+        let route = exchange.route();
         let service = route.and_then(|route| route.service.as_deref());
         let consumer = exchange.identity.as_ref().and_then(|identity| identity.consumer.as_deref());
         let name = |name: Option<&str>, id: uuid::Uuid| name.map_or_else(|| id.to_string(), str::to_owned);

@@ -80,7 +80,7 @@ impl Placements {
 /// The plugins of one route: one slot per plugin name, highest priority first.
 #[derive(Default)]
 pub struct Chain {
-    slots: Vec<Slot>,
+    slots: Box<[Slot]>,
 }
 
 /// The placements of one plugin name that may apply. Exactly one does; configs are never merged.

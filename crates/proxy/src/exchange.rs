@@ -28,8 +28,8 @@ pub struct Exchange {
     pub caller: Caller,
     pub target: Target,
     pub started: Instant,
-    /// `None` when no route matched.
-    pub route: Option<Arc<RoutePlan>>,
+    /// The position of the route in the plan; `None` when no route matched.
+    pub(crate) route_at: Option<usize>,
     pub identity: Option<Identity>,
     /// Groups that authentication itself proved, apart from a consumer's.
     pub authenticated_groups: Option<Vec<String>>,
@@ -110,7 +110,7 @@ impl Exchange {
             caller,
             target: Target::default(),
             started: Instant::now(),
-            route: None,
+            route_at: None,
             identity: None,
             authenticated_groups: None,
             claims: Claims::None,
@@ -124,6 +124,11 @@ impl Exchange {
             hop: Hop::default(),
             early: Early::default(),
         }
+    }
+
+    /// The route that takes the request; `None` when none does.
+    pub fn route(&self) -> Option<&RoutePlan> {
+        self.plan.routes.get(self.route_at?)
     }
 
     /// Asks another service something, over connections that are kept.

@@ -26,7 +26,7 @@ pub enum Claims {
     #[default]
     None,
     /// Those of a verified JWT, which are read when somebody asks for them.
-    OfToken(String),
+    OfToken(Arc<str>),
     Told(Arc<Object>),
 }
 

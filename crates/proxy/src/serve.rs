@@ -121,11 +121,11 @@ impl Core {
 
     /// Route, plugins, service.
     async fn exchange(&self, exchange: &mut Exchange) -> Reply {
-        let Some(route) = routing::find_route(exchange) else {
+        let plan = exchange.plan.clone();
+        let Some(route) = routing::find_route(exchange, &plan) else {
             return Reply::refused(Answer::error(StatusCode::NOT_FOUND, "no Route matched with those values"));
         };
-        exchange.route = Some(route.clone());
-        let other = routing::insist_on_https(exchange, &route).or_else(|| routing::insist_on_grpc(exchange, &route));
+        let other = routing::insist_on_https(exchange, route).or_else(|| routing::insist_on_grpc(exchange, route));
         if let Some(answer) = other {
             return Reply::refused(answer);
         }
@@ -134,7 +134,7 @@ impl Core {
             Err(answer) => return Reply::refused(answer),
         };
         match &route.service {
-            Some(service) => self.call(admitted, exchange, &route, service).await,
+            Some(service) => self.call(admitted, exchange, route, service).await,
             None => {
                 let text = "no Service found with those values";
                 Reply::refused(Answer::error(StatusCode::SERVICE_UNAVAILABLE, text))
@@ -249,13 +249,10 @@ impl Core {
 
 /// Plugins look at the head of an answer.
 fn look_at(exchange: &mut Exchange, head: &mut response::Parts) {
-    match exchange.route.clone() {
-        Some(route) => route.chain.on_response(exchange, head),
-        None => {
-            let plan = exchange.plan.clone();
-            plan.everywhere.on_response(exchange, head);
-        }
-    }
+    let plan = exchange.plan.clone();
+    let route = exchange.route_at.and_then(|route| plan.routes.get(route));
+    let chain = route.map_or(&plan.everywhere, |route| &route.chain);
+    chain.on_response(exchange, head);
 }
 
 /// What goes to the caller.
@@ -309,8 +306,10 @@ pub fn written_for_service(head: Parts, body: Body, plan: Arc<Plan>) -> Option<V
         number: 1,
         early,
     };
-    let (mut exchange, None) = enter(&peer, 1, Ok(head), body, plan, Arc::new(Conduct::default())) else { return None };
-    let route = routing::find_route(&mut exchange)?;
+    let (mut exchange, None) = enter(&peer, 1, Ok(head), body, plan.clone(), Arc::new(Conduct::default())) else {
+        return None;
+    };
+    let route = routing::find_route(&mut exchange, &plan)?;
     let Origin::Direct(destination) = &route.service.as_ref()?.origin else { return None };
     let mut outgoing = Outgoing::new(&exchange).ok()?;
     outgoing.address(destination, route.preserve_host).ok()?;

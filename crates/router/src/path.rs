@@ -22,7 +22,9 @@ pub(crate) struct Forest {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tree(usize);
 
+/// One line of the processor's cache.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Node {
     /// What leads here from the parent, its first byte included.
     label: Range<u32>,
@@ -32,6 +34,8 @@ struct Node {
     /// The best rank here and below.
     best: u32,
 }
+
+const _: () = assert!(size_of::<Node>() == 64);
 
 impl Forest {
     /// Adds a tree, with each group at the place that the path of a request must pass.

@@ -89,7 +89,7 @@ impl Fact {
     /// What it is for this request. What is not known is an empty text.
     pub fn of(self, exchange: &Exchange) -> Value {
         let consumer = || exchange.identity.as_ref()?.consumer.as_ref();
-        let route = exchange.route.as_ref();
+        let route = exchange.route();
         let service = || route?.service.as_ref();
         let credential = || exchange.identity.as_ref()?.credential.as_ref();
         match self {

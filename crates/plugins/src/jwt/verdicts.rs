@@ -72,19 +72,22 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 const USUAL_TOKENS: usize = 20_000;
 
 /// Verdicts by token. The whole token is the key, so that no two can share a verdict.
-pub struct Verdicts(Cache<Box<str>, Verdict, Size>);
+pub struct Verdicts(Cache<Arc<str>, Known, Size>);
+
+/// A verdict with its token, so that what keeps the token for longer need not copy it.
+type Known = (Arc<str>, Verdict);
 
 #[derive(Clone)]
 struct Size;
 
-impl Weighter<Box<str>, Verdict> for Size {
-    fn weight(&self, token: &Box<str>, verdict: &Verdict) -> u64 {
+impl Weighter<Arc<str>, Known> for Size {
+    fn weight(&self, token: &Arc<str>, (_, verdict): &Known) -> u64 {
         let told = verdict.told().map_or(0, |told| {
             let headers: usize = told.headers.iter().map(|(_, value)| value.len() + size_of::<HeaderValue>()).sum();
             let groups: usize = told.groups.iter().flatten().map(|group| group.len() + size_of::<String>()).sum();
             size_of::<Told>() + headers + groups
         });
-        (token.len() + size_of::<Verdict>() + told) as u64
+        (token.len() + size_of::<Known>() + told) as u64
     }
 }
 
@@ -93,12 +96,12 @@ impl Verdicts {
         Verdicts(Cache::with_weighter(USUAL_TOKENS, MAX_BYTES, Size))
     }
 
-    pub fn get(&self, token: &str) -> Option<Verdict> {
+    pub fn get(&self, token: &str) -> Option<Known> {
         self.0.get(token)
     }
 
-    pub fn keep(&self, token: &str, verdict: Verdict) {
-        self.0.insert(token.into(), verdict);
+    pub fn keep(&self, token: Arc<str>, verdict: Verdict) {
+        self.0.insert(token.clone(), (token, verdict));
     }
 }
 
@@ -124,8 +127,8 @@ mod tests {
     #[test]
     fn a_verdict_is_for_its_token_alone() {
         let verdicts = Verdicts::new();
-        verdicts.keep("a.b.c", verdict(1.0));
-        assert_eq!(verdicts.get("a.b.c").and_then(|verdict| verdict.times.expires), Some(1.0));
+        verdicts.keep("a.b.c".into(), verdict(1.0));
+        assert_eq!(verdicts.get("a.b.c").and_then(|(_, verdict)| verdict.times.expires), Some(1.0));
         for other in ["a.b.d", "a.b.c ", "a.b", ""] {
             assert!(verdicts.get(other).is_none(), "{other}");
         }
@@ -137,7 +140,7 @@ mod tests {
         let verdicts = Verdicts::new();
         let long = "x".repeat(16 * 1024);
         for number in 0..2_000 {
-            verdicts.keep(&format!("{long}{number}"), verdict(1.0));
+            verdicts.keep(format!("{long}{number}").into(), verdict(1.0));
         }
         assert!(verdicts.0.weight() <= MAX_BYTES, "{}", verdicts.0.weight());
     }

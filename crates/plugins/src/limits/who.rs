@@ -48,7 +48,7 @@ impl By {
             By::Consumer => consumer(exchange).or_else(|| credential(exchange)),
             By::Credential => credential(exchange),
             By::Service => {
-                let service = exchange.route.as_ref().and_then(|route| route.service.as_ref());
+                let service = exchange.route().and_then(|route| route.service.as_ref());
                 service.map(|service| Who::Service(service.id))
             }
             By::Header(name) => exchange.request.headers.get(name).map(|value| Who::Header(hash(value.as_bytes()))),

@@ -77,18 +77,17 @@ pub async fn explain(question: Question, plan: Arc<Plan>, conduct: Arc<Conduct>,
 }
 
 async fn tell(exchange: &mut Exchange, told: &mut Map<String, Value>) {
-    let route = routing::find_route(exchange);
+    let plan = exchange.plan.clone();
+    let route = routing::find_route(exchange, &plan);
     told.insert("path".to_owned(), json!(router::normalize(&exchange.target.raw_path)));
-    told.insert("route".to_owned(), route.as_ref().map_or(Value::Null, |route| named(route)));
-    told.insert("other_routes".to_owned(), others(exchange, route.as_ref()));
+    told.insert("route".to_owned(), route.map_or(Value::Null, named));
+    told.insert("other_routes".to_owned(), others(exchange));
     let Some(route) = route else {
         let none = Answer::error(http::StatusCode::NOT_FOUND, "no Route matched with those values");
         told.insert("answer".to_owned(), answer(&none));
         return;
     };
-    exchange.route = Some(route.clone());
-    if let Some(other) =
-        routing::insist_on_https(exchange, &route).or_else(|| routing::insist_on_grpc(exchange, &route))
+    if let Some(other) = routing::insist_on_https(exchange, route).or_else(|| routing::insist_on_grpc(exchange, route))
     {
         told.insert("because".to_owned(), json!("the route takes another protocol"));
         told.insert("answer".to_owned(), answer(&other));
@@ -112,7 +111,7 @@ async fn tell(exchange: &mut Exchange, told: &mut Map<String, Value>) {
         told.insert("answer".to_owned(), last);
         return;
     }
-    match service(exchange, &route) {
+    match service(exchange, route) {
         Ok(service) => told.insert("service".to_owned(), service),
         Err(status) => told.insert("answer".to_owned(), json!({ "status": status })),
     };
@@ -122,14 +121,14 @@ fn named(route: &RoutePlan) -> Value {
     json!({ "id": route.id, "name": route.name })
 }
 
-fn others(exchange: &Exchange, taken: Option<&Arc<RoutePlan>>) -> Value {
+fn others(exchange: &Exchange) -> Value {
     let path = router::normalize(&exchange.target.raw_path);
     let query = routing::query(&exchange.request, &exchange.caller, &exchange.target.host, exchange.target.port, &path);
     let judged = exchange.plan.router.explain(&query).into_iter().filter_map(|judged| {
-        let route = exchange.plan.routes.get(judged.rule)?;
-        if taken.is_some_and(|taken| Arc::ptr_eq(taken, route)) {
+        if exchange.route_at == Some(judged.rule) {
             return None;
         }
+        let route = exchange.plan.routes.get(judged.rule)?;
         let reasons: Vec<&str> = judged.misfits.iter().map(|misfit| reason(*misfit)).collect();
         let because = if reasons.is_empty() {
             "it fits too, and comes later in the order".to_owned()

@@ -28,7 +28,7 @@ impl Reply {
     }
 
     pub(super) fn failed(error: UpstreamError, exchange: &Exchange, asked: Instant) -> Reply {
-        let service = exchange.route.as_ref().and_then(|route| route.service.as_ref()?.name.clone());
+        let service = exchange.route().and_then(|route| route.service.as_ref()?.name.as_deref());
         tracing::warn!(request_id = exchange.id.as_str(), service, %error, "no answer from the service");
         let upstream_ms = error.reached_upstream().then(|| millis_since(asked));
         Reply { content: Content::Own(error.answer(exchange.conduct.error_default_type)), upstream_ms }

@@ -2,21 +2,20 @@
 
 use crate::answer::{self, Answer};
 use crate::exchange::{Caller, Exchange};
-use crate::plan::{Grpc, RoutePlan};
+use crate::plan::{Grpc, Plan, RoutePlan};
 use http::header::{CONNECTION, LOCATION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use router::Query;
 use schema::Value;
-use std::sync::Arc;
 
-/// Finds the route, and says what of the request goes to its service.
-pub(super) fn find_route(exchange: &mut Exchange) -> Option<Arc<RoutePlan>> {
-    let Exchange { target, request, caller, plan, .. } = exchange;
+/// Finds the route in the plan of the exchange, and says what of the request goes to its service.
+pub(super) fn find_route<'a>(exchange: &mut Exchange, plan: &'a Plan) -> Option<&'a RoutePlan> {
+    let Exchange { target, request, caller, .. } = exchange;
     let path = router::normalize(&target.raw_path);
     let query = query(request, caller, &target.host, target.port, &path);
     let found = plan.router.find(&query)?;
-    let route = plan.routes.get(found.rule)?.clone();
+    let route = plan.routes.get(found.rule)?;
     let rest = route.strip_path.then(|| found.rest(&path));
     let service_path = route.service.as_ref().map_or("", |service| &service.path);
     router::join_v0(service_path, &path, rest, &mut target.upstream_path);
@@ -31,6 +30,7 @@ pub(super) fn find_route(exchange: &mut Exchange) -> Option<Arc<RoutePlan>> {
             }
         }
     }
+    exchange.route_at = Some(found.rule);
     Some(route)
 }
 
@@ -97,16 +97,16 @@ pub(super) fn insist_on_grpc(exchange: &Exchange, route: &RoutePlan) -> Option<A
 /// `Kong-Debug: 1` makes the answer name its route and service, where the operator allows it.
 pub(super) fn debug_headers(exchange: &Exchange, headers: &mut HeaderMap) {
     let asked = exchange.request.headers.get("kong-debug").is_some_and(|value| value == "1");
-    let (true, true, Some(route)) = (exchange.conduct.allow_debug_header, asked, &exchange.route) else { return };
-    let mut name = |header: &'static str, value: Option<String>| {
+    let (true, true, Some(route)) = (exchange.conduct.allow_debug_header, asked, exchange.route()) else { return };
+    let mut name = |header: &'static str, value: Option<&str>| {
         if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
             headers.insert(header, value);
         }
     };
-    name("kong-route-id", Some(route.id.to_string()));
-    name("kong-route-name", route.name.clone());
+    name("kong-route-id", Some(&route.id.to_string()));
+    name("kong-route-name", route.name.as_deref());
     if let Some(service) = &route.service {
-        name("kong-service-id", Some(service.id.to_string()));
-        name("kong-service-name", service.name.clone());
+        name("kong-service-id", Some(&service.id.to_string()));
+        name("kong-service-name", service.name.as_deref());
     }
 }
