@@ -12,7 +12,7 @@ use proxy::answer::Answer;
 use proxy::authenticate::{Authenticator, Options, Refusal};
 use proxy::identity::{Claims, Identity};
 use proxy::plugin::{Fault, WantedCertificate};
-use proxy::{balancer, query};
+use proxy::{balancer, fields, query};
 use schema::{Check, Condition, Map, Schema, Set, Value, Violations, json};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -152,7 +152,10 @@ impl Authenticator for Jwt {
         let known = self.verdicts.get(&token).filter(|(_, verdict)| self.holds(verdict, exchange));
         let ((token, verdict), new) = match known {
             Some(known) => (known, false),
-            None => ((Arc::from(&*token), self.verify(exchange, &token).await?), true),
+            None => {
+                let verdict = self.verify(exchange, &token).await?;
+                ((Arc::from(&*token), verdict), true)
+            }
         };
         self.check_times(&verdict, now)?;
         if let By::Issuer(told) = &verdict.by {
@@ -184,7 +187,7 @@ impl Jwt {
         let in_query = names(uri_param_names).flat_map(|name| query::values(arguments, name));
         let in_cookies = names(cookie_names).flat_map(|name| balancer::cookies(headers, name));
         let in_headers = names(header_names).flat_map(|name| bearer(headers, name));
-        let all = in_query.chain(in_cookies).map(Cow::Owned).chain(in_headers.map(Cow::Borrowed));
+        let all = in_query.chain(in_cookies).map(Cow::Owned).chain(in_headers);
         let mut tokens = all.filter(|token| !token.is_empty());
         let Some(token) = tokens.next() else {
             let answer = Answer::exit_json(StatusCode::UNAUTHORIZED, &json!({ "message": "Unauthorized" }));
@@ -261,10 +264,12 @@ fn names(set: &Option<Set<String>>) -> impl Iterator<Item = &String> {
 }
 
 /// The tokens of all such headers (RFC 6750 section 2.1).
-pub fn bearer<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
-    let schemes = values.filter_map(|value| value.trim_start().split_once(char::is_whitespace));
-    schemes.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim())
+pub fn bearer<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+    headers.get_all(name).iter().filter_map(|value| {
+        let value = value.as_bytes().trim_ascii_start();
+        let (scheme, token) = value.split_at(value.iter().position(u8::is_ascii_whitespace)?);
+        scheme.eq_ignore_ascii_case(b"bearer").then(|| fields::text(token.trim_ascii()))
+    })
 }
 
 /// The value that names the credential.
@@ -370,6 +375,11 @@ mod tests {
         let request = [target.as_str(), header.as_str()];
         let expected = "401 {\"message\":\"Multiple tokens provided\"} Bearer error=\"invalid_token\"";
         testing::check("jwt", json!({}), &request, expected).await;
+        // A service may read what is no token here.
+        let odd = [target.as_str(), "authorization: Bearer other\u{a0}"];
+        testing::check("jwt", json!({}), &odd, expected).await;
+        let odd = [target.as_str(), "cookie: a=\u{a0}; token=other"];
+        testing::check("jwt", json!({"cookie_names": ["token"]}), &odd, expected).await;
         testing::check("jwt", json!({}), &[], "401 {\"message\":\"Unauthorized\"} Bearer").await;
     }
 

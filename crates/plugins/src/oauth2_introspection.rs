@@ -21,6 +21,7 @@ use proxy::plugin::{Fault, WantedCertificate};
 use proxy::{Exchange, query};
 use schema::{Schema, Secret, Set, Value, Violations, json};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -300,7 +301,7 @@ impl Introspection {
     /// The one token of the request: in `Authorization`, the query, or a form, which comes with it.
     async fn token(&self, exchange: &mut Exchange) -> Result<(String, Option<String>), Refusal> {
         let named = bearer(&exchange.request.headers, AUTHORIZATION.as_str());
-        let mut found: Vec<String> = named.map(str::to_owned).collect();
+        let mut found: Vec<String> = named.map(Cow::into_owned).collect();
         found.extend(query::values(exchange.target.query.as_deref().unwrap_or_default(), PARAMETER));
         let form = match found.is_empty() {
             true => form(exchange).await?,

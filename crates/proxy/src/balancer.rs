@@ -2,8 +2,8 @@
 
 use crate::destination::{self, Destination};
 use crate::exchange::Exchange;
-use crate::query;
 use crate::weighted::{self, Turns};
+use crate::{fields, query};
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 use model::upstream::{Algorithm, HashOn, Upstream};
@@ -205,7 +205,7 @@ impl Target {
     }
 }
 
-/// A request under way at a target.
+/// A request under way at a target, or a tunnel to it.
 pub struct Occupied(Arc<Target>);
 
 impl Drop for Occupied {
@@ -258,7 +258,11 @@ impl HashInput {
 
 /// Every value of a cookie (RFC 6265 section 4.2): services differ in which of several they take.
 pub fn cookies(headers: &http::HeaderMap, name: &str) -> Vec<String> {
-    let lines = headers.get_all(COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).collect()
+    let mut found = Vec::new();
+    for line in headers.get_all(COOKIE) {
+        let line = fields::text(line.as_bytes());
+        let pairs = line.split(';').filter_map(|pair| pair.trim_ascii().split_once('='));
+        found.extend(pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()));
+    }
+    found
 }

@@ -128,7 +128,7 @@ impl Exchange {
 
     /// The route that takes the request; `None` when none does.
     pub fn route(&self) -> Option<&RoutePlan> {
-        self.plan.routes.get(self.route_at?)
+        self.plan.route(self.route_at)
     }
 
     /// Asks another service something, over connections that are kept.

@@ -1,7 +1,14 @@
-//! Header fields on their way out: as HTTP/1.1 writes them, or as HTTP/2 wants them.
+//! Header fields: their values as text, and on their way out, as HTTP/1.1 writes them or as HTTP/2 wants them.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
+
+/// A value, or a part of one, as text. What is no UTF-8 is replaced: a credential of which nobody knows how a service
+/// would read it is seen, and is equal to none.
+pub fn text(value: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
+}
 
 /// Takes fields one by one. What the gate adds to a message goes straight to where it is written, without a
 /// map in between.

@@ -110,19 +110,18 @@ impl Core {
     async fn handle(&self, peer: &Peer, number: u64, request: Result<Parts, HeadFault>, body: Body) -> Answered {
         self.shared.counters.requests.fetch_add(1, Relaxed);
         let (plan, conduct) = (self.shared.plan.load_full(), self.shared.conduct.load_full());
-        let (mut exchange, refused) = enter(peer, number, request, body, plan, conduct);
+        let (mut exchange, refused) = enter(peer, number, request, body, plan.clone(), conduct);
         exchange.pool = Some(self.pool.clone());
         let reply = match refused {
             Some(refused) => Reply::refused(refused.answer(exchange.conduct.error_default_type)),
-            None => self.exchange(&mut exchange).await,
+            None => self.exchange(&mut exchange, &plan).await,
         };
-        self.finish(&mut exchange, reply)
+        self.finish(&mut exchange, &plan, reply)
     }
 
     /// Route, plugins, service.
-    async fn exchange(&self, exchange: &mut Exchange) -> Reply {
-        let plan = exchange.plan.clone();
-        let Some(route) = routing::find_route(exchange, &plan) else {
+    async fn exchange(&self, exchange: &mut Exchange, plan: &Plan) -> Reply {
+        let Some(route) = routing::find_route(exchange, plan) else {
             return Reply::refused(Answer::error(StatusCode::NOT_FOUND, "no Route matched with those values"));
         };
         let other = routing::insist_on_https(exchange, route).or_else(|| routing::insist_on_grpc(exchange, route));
@@ -218,7 +217,7 @@ impl Core {
     }
 
     /// Plugins look at the answer, the log gets its line.
-    fn finish(&self, exchange: &mut Exchange, reply: Reply) -> Answered {
+    fn finish(&self, exchange: &mut Exchange, plan: &Plan, reply: Reply) -> Answered {
         let upstream_ms = reply.upstream_ms;
         let (response, upstream_status) = match reply.content {
             Content::Proxied(response) => {
@@ -228,11 +227,11 @@ impl Core {
             Content::Own(answer) => (answer.render(exchange), None),
         };
         let (mut head, mut body) = response.into_parts();
-        look_at(exchange, &mut head);
+        look_at(exchange, plan, &mut head);
         if let Some(instead) = exchange.instead.take() {
             (head, body) = instead.render(exchange).into_parts();
             // What plugins say of every answer is said of this one, too.
-            look_at(exchange, &mut head);
+            look_at(exchange, plan, &mut head);
         }
         head.headers.extend(std::mem::take(&mut exchange.for_caller));
         routing::debug_headers(exchange, &mut head.headers);
@@ -248,10 +247,8 @@ impl Core {
 }
 
 /// Plugins look at the head of an answer.
-fn look_at(exchange: &mut Exchange, head: &mut response::Parts) {
-    let plan = exchange.plan.clone();
-    let route = exchange.route_at.and_then(|route| plan.routes.get(route));
-    let chain = route.map_or(&plan.everywhere, |route| &route.chain);
+fn look_at(exchange: &mut Exchange, plan: &Plan, head: &mut response::Parts) {
+    let chain = plan.route(exchange.route_at).map_or(&plan.everywhere, |route| &route.chain);
     chain.on_response(exchange, head);
 }
 

@@ -18,7 +18,7 @@ pub struct Tunnel {
     pub idle: Duration,
     /// For whom it is; nothing where nobody was proven.
     pub lasting: Option<Lasting>,
-    /// The target is busy as long as it stands.
+    /// Keeps the target counted as busy.
     pub occupied: Option<Occupied>,
 }
 

@@ -326,7 +326,7 @@ impl UpstreamBody {
         body
     }
 
-    /// The target counts as busy until the body has ended.
+    /// The target counts as busy until the body has ended, or the tunnel that follows it.
     pub fn occupy(&mut self, occupied: Option<Occupied>) {
         self.occupied = occupied.filter(|_| !self.is_over());
     }

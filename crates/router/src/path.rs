@@ -22,7 +22,7 @@ pub(crate) struct Forest {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tree(usize);
 
-/// One line of the processor's cache.
+/// Aligned, so that each step of a walk misses the processor's cache once at most.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Node {
