@@ -52,7 +52,7 @@ enum After {
     Close,
     /// Closed, but the caller may still be sending.
     Linger,
-    /// Joined with a service, which may be silent for so long.
+    /// Joined with a service.
     Tunnel(Box<Tunnel>),
 }
 
